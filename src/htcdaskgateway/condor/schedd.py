@@ -1,0 +1,124 @@
+"""What we ask of HTCondor: submit, query, act, and how jobs ended. All of it in bulk."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class JobStatus(enum.IntEnum):
+    """HTCondor's ``JobStatus``.
+
+    Source: HTCondor manual, appendix "Job ClassAd Attributes".
+    """
+
+    IDLE = 1
+    RUNNING = 2
+    REMOVED = 3
+    COMPLETED = 4
+    HELD = 5
+    TRANSFERRING_OUTPUT = 6
+    SUSPENDED = 7
+
+
+class Action(str, enum.Enum):
+    REMOVE = "remove"
+    HOLD = "hold"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True)
+class ObservedJob:
+    """A job as the queue shows it now. ``since``: seconds since the epoch of the present status."""
+
+    job_id: str
+    cluster_name: str
+    worker_name: str
+    status: JobStatus
+    since: float = 0.0
+    host: str = ""
+    hold_code: int = 0
+    hold_subcode: int = 0
+    hold_reason: str = ""
+
+
+@dataclass(frozen=True)
+class EndedJob:
+    """A job that has left the queue, as the history shows it."""
+
+    job_id: str
+    status: JobStatus
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    removed_because: str = ""
+
+
+@dataclass(frozen=True)
+class SubmitDescription:
+    """Submit commands that are alike for all jobs, and one item per job.
+
+    Attributes
+    ----------
+    commands : dict of str to str
+        Submit commands in their final, quoted form; ``+Name`` for ClassAd attributes. They refer to
+        the item as ``$(worker_name)``.
+    worker_names : tuple of str
+        One job each, in this order.
+    """
+
+    commands: dict[str, str]
+    worker_names: tuple[str, ...] = field(default_factory=tuple)
+
+    def __str__(self) -> str:
+        """Text that ``condor_submit`` takes."""
+        lines = [f"{name} = {value}" for name, value in self.commands.items()]
+        return "\n".join([*lines, "queue worker_name from (", *self.worker_names, ")", ""])
+
+
+class Schedd(Protocol):
+    """One schedd. Every method is one transaction or query, whatever the number of jobs.
+
+    Raises
+    ------
+    ScheddUnavailableError
+        By every method: it could not be reached, nothing was done.
+    ScheddSilentError
+        By every method: it was asked and has not answered; what it did is unknown.
+    """
+
+    @property
+    def name(self) -> str:
+        """The schedd's name, empty until it is known."""
+
+    async def submit(self, description: SubmitDescription) -> list[str]:
+        """Submit one job per worker name, in one transaction.
+
+        Returns
+        -------
+        list of str
+            Job ids ``ClusterId.ProcId``, in the order of ``description.worker_names``.
+
+        Raises
+        ------
+        SubmitRefusedError
+            No job exists; holds the schedd's own words.
+        """
+
+    async def query(self, gateway: str) -> list[ObservedJob]:
+        """Every job in the queue that carries this gateway's instance id, of all its clusters."""
+
+    async def act(self, action: Action, job_ids: Sequence[str]) -> int:
+        """Remove, hold or release exactly these jobs; how many were found to act on.
+
+        Raises
+        ------
+        ActionRefusedError
+        """
+
+    async def ended(self, job_ids: Sequence[str]) -> list[EndedJob]:
+        """How jobs ended that are in the queue no more; those that the history lacks are left out."""
+
+    async def close(self) -> None:
+        """Give back threads and processes."""
