@@ -17,11 +17,17 @@ class HTCDaskError(Exception):
     remedy : str, optional
         What to do now.
 
-    Notes
-    -----
-    Subclasses take their data as positional arguments: ``BaseException.__new__`` keeps those in
-    ``args``, and pickle makes the exception from them again.
+    Subclasses take their data as positional arguments.
     """
+
+    def __new__(cls, *args: object, **_: object) -> HTCDaskError:
+        # OSError, which some of us are as well, would take two arguments for a number and a text.
+        self = super().__new__(cls)
+        self.args = args
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self.args, vars(self)
 
     def __init__(self, sentence: str, facts: Mapping[str, object] | None = None, remedy: str = "") -> None:
         self.sentence = sentence
@@ -97,3 +103,47 @@ class SchedulerStartError(HTCDaskError):
     def __init__(self, cluster: str, words: str) -> None:
         self.cluster, self.words = cluster, words
         super().__init__(f"The scheduler of cluster {cluster} did not start.", {"it says": words})
+
+
+class SandboxError(HTCDaskError):
+    """A cluster's directory cannot be written."""
+
+    def __init__(self, path: str, words: str) -> None:
+        self.path, self.words = path, words
+        super().__init__(f"The sandbox {path} cannot be written.", {"the system says": words})
+
+
+class GatewayUnreachableError(HTCDaskError, ConnectionError):
+    """No gateway answers at the address."""
+
+    def __init__(self, address: str, words: str) -> None:
+        self.address, self.words = address, words
+        super().__init__(
+            f"No gateway answers at {address}.",
+            {"the system says": words},
+            "Check the address: HTCGateway(address=…), or gateway.address in Dask's configuration.",
+        )
+
+
+class AuthenticationError(HTCDaskError, PermissionError):
+    """The gateway does not know who you are, or you may not do this."""
+
+    def __init__(self, address: str, status: int, words: str) -> None:
+        self.address, self.status, self.words = address, status, words
+        what = "did not accept your credentials" if status == 401 else "does not permit this"
+        super().__init__(
+            f"The gateway at {address} {what}.",
+            {"it says": words or f"HTTP status {status}"},
+            "Check auth= of HTCGateway, or gateway.auth in Dask's configuration." if status == 401 else "",
+        )
+
+
+class LimitError(InvalidRequestError):
+    """More workers than the site allows in one cluster. Nothing was changed."""
+
+    def __init__(self, asked: int, maximum: int) -> None:
+        self.asked, self.maximum = asked, maximum
+        super().__init__(
+            f"{asked} workers are more than the site allows in one cluster: {maximum}.",
+            remedy=f"Ask for at most {maximum}: cluster.scale({maximum}).",
+        )

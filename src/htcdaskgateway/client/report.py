@@ -1,0 +1,80 @@
+"""What a gateway tells of a cluster's workers, and what follows from it. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from htcdaskgateway.errors import InvalidRequestError
+from htcdaskgateway.records import WorkerRecord, WorkerState
+
+LIVE = (WorkerState.WANTED, WorkerState.IDLE, WorkerState.STARTING, WorkerState.RUNNING)
+
+
+@dataclass(frozen=True)
+class WorkersReport:
+    """Answer of ``GET /api/v1/clusters/{name}/workers``.
+
+    Attributes
+    ----------
+    revision : int
+        Grows with every change, as long as the gateway runs.
+    count : int
+        How many workers are wanted.
+    maximum : int or None
+        The site's limit for one cluster.
+    gave_up : bool
+        Too many workers in a row did not start: no more are tried until the next ``scale`` or ``adapt``.
+    problem : str
+        Why the cluster is not as it should be, in one sentence; empty if it is.
+    workers : tuple of WorkerRecord
+    """
+
+    revision: int
+    count: int
+    maximum: int | None
+    gave_up: bool
+    problem: str
+    workers: tuple[WorkerRecord, ...]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WorkersReport:
+        workers = tuple(WorkerRecord.from_json(record) for record in data["workers"])
+        return cls(
+            data["revision"], data["count"], data["maximum"], data["gave_up"], data["problem"], workers
+        )
+
+    @property
+    def running(self) -> int:
+        return sum(worker.state is WorkerState.RUNNING for worker in self.workers)
+
+    @property
+    def states(self) -> str:
+        """Such as ``2 running, 3 idle``; workers that have ended as they were asked to are left out."""
+        counts = Counter(worker.state for worker in self.workers)
+        shown = (*reversed(LIVE), WorkerState.FAILED)
+        return ", ".join(f"{counts[state]} {state}" for state in shown if counts[state]) or "none"
+
+    @property
+    def why(self) -> str:
+        """Why the missing ones do not come: the cluster's problem, else the latest reason of a worker."""
+        reasons = [(worker.since, worker.reason) for worker in self.workers if worker.reason]
+        return self.problem or max(reasons, default=(0.0, ""))[1]
+
+
+def worker_count(value: object, name: str = "n") -> int:
+    """Check a number of workers.
+
+    Raises
+    ------
+    InvalidRequestError
+        It is not a whole number, or negative.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InvalidRequestError(f"{name} must be a whole number of workers, not {value!r}.")
+    number = int(value.__index__())
+    if number < 0:
+        raise InvalidRequestError(f"{name} must not be negative, got {number}.")
+    return number

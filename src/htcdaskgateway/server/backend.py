@@ -1,0 +1,333 @@
+"""The HTCondor backend of dask-gateway: where it does otherwise than other backends, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from dask_gateway_server import models
+from dask_gateway_server.backends.base import PublicException
+from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
+from dask_gateway_server.utils import cancel_task, timestamp
+
+from htcdaskgateway.condor.jobs import JobRequest, worker_jobs
+from htcdaskgateway.condor.schedd import SubmitDescription
+from htcdaskgateway.condor.worker_env import worker_env
+from htcdaskgateway.errors import (
+    CondorError,
+    HTCDaskError,
+    InvalidRequestError,
+    SandboxError,
+    ScheddSilentError,
+)
+from htcdaskgateway.launchers.base import SchedulerSpec
+from htcdaskgateway.server import database
+from htcdaskgateway.server.condor_access import HTCondorAccess
+from htcdaskgateway.server.heartbeat import Heartbeat
+from htcdaskgateway.server.keeper import Keeper, in_one_line
+from htcdaskgateway.server.routes import routes
+from htcdaskgateway.server.sandbox import Sandbox, private_directory
+from htcdaskgateway.server.settings import HTCondorSettings
+from htcdaskgateway.server.store import WorkerStore
+from htcdaskgateway.server.verdicts import Link
+
+HEARTBEAT_WAIT = 5.0  # seconds; a scheduler sends one at once when its count changes
+CLEAR_TIMEOUT = 30.0  # seconds that the end of the gateway may wait for the queue, where clusters end with it
+TOKEN_FILE = "./dask-gateway-token"  # noqa: S105 - with a slash, dask-gateway takes it for a path
+
+
+class HTCondorBackend(HTCondorSettings):
+    """Schedulers by a launcher, workers as HTCondor jobs that the gateway submits.
+
+    dask-gateway's own reconciler starts and ends clusters. Workers are not reconciled one by one: the
+    keeper does it for all clusters together (see `htcdaskgateway.server.keeper`).
+    """
+
+    supports_bulk_shutdown = True
+
+    async def setup(self, app: web.Application) -> None:
+        self.launcher = self.launcher_class(parent=self, log=self.log)
+        self.launcher.check_configuration()
+        private_directory(Path(self.state_directory))
+        private_directory(Path(self.sandbox_directory))
+        database.protect(self.db_url)
+        app.add_routes(routes)
+        await super().setup(app)
+
+    async def do_setup(self) -> None:
+        self.store = WorkerStore(self.db, self.worker_start_failure_limit)
+        self.keeper = Keeper(
+            HTCondorAccess(parent=self, log=self.log).connect(),
+            self.instance or database.instance_id(self.db.db),
+            self.store,
+            describe=self.describe,
+            last_words=lambda cluster, worker: self.sandbox(cluster).last_words(worker),
+            limits=self.limits,
+            log=self.log,
+        )
+        self.default_host = self.launcher.host
+        self.log.info("The jobs of this gateway carry HTCDaskGateway = %r", self.keeper.gateway)
+        self._keeping = asyncio.ensure_future(self.keeper.run())
+        self.task_pool.spawn(self.clean_sandboxes_loop())
+
+    async def cleanup(self) -> None:
+        if hasattr(self, "session"):  # else setup() was refused, and there is nothing to end
+            await super().cleanup()
+
+    async def do_cleanup(self) -> None:
+        if not hasattr(self, "keeper"):
+            return
+        await cancel_task(self._keeping)
+        if self.stop_clusters_on_shutdown:
+            with contextlib.suppress(CondorError):
+                await self.keeper.clear(time.time() + CLEAR_TIMEOUT)
+        await self.keeper.schedd.close()
+
+    # -- requests of users -------------------------------------------------------------------------
+
+    async def start_cluster(self, user: models.User, cluster_options: Mapping[str, Any]) -> str:
+        try:
+            self.launcher.admit(user.name)
+        except InvalidRequestError as error:
+            raise PublicException(in_one_line(error)) from error
+        return str(await super().start_cluster(user, cluster_options))
+
+    async def forward_message_to_scheduler(self, cluster: models.Cluster, msg: dict[str, Any]) -> None:
+        """Scale or adapt, as the user asked. A scale request whose jobs are refused changes nothing."""
+        mine = self.db.get_cluster(cluster.name)
+        before = mine.count
+        self.store.try_again(mine)
+        async with self.keeper.lock:
+            # First the count: the scheduler retires every worker above it.
+            await super().forward_message_to_scheduler(cluster, msg)
+            if msg["op"] == "scale":
+                try:
+                    await self._follow_count(mine, msg["count"])
+                    await self.keeper.submit(mine)
+                except ScheddSilentError as error:
+                    self.log.warning("Cluster %s: %s", mine.name, error)  # the keeper finds out
+                except HTCDaskError as error:
+                    await super().forward_message_to_scheduler(cluster, {"op": "scale", "count": before})
+                    await self._follow_count(mine, before)
+                    raise PublicException(in_one_line(error)) from error
+        self.keeper.kick()
+
+    async def _follow_count(self, cluster: Cluster, count: int) -> None:
+        """Wait for the heartbeat that has this count: the scheduler's word is the only one that counts."""
+        deadline = time.monotonic() + HEARTBEAT_WAIT
+        while cluster.count != count and (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.store.watch(cluster).changed.wait(), left)
+        self.store.match_count(cluster)
+
+    def problem(self, cluster: Cluster) -> str:
+        """Why the cluster is not as it should be, in one sentence; empty if it is."""
+        if reason := cluster.state.get("reason"):
+            return str(reason)
+        waiting = any(not w.state.get("job_id") for w in self.store.wanted(cluster))
+        return self.store.watch(cluster).problem or (self.keeper.trouble if waiting else "")
+
+    # -- schedulers --------------------------------------------------------------------------------
+
+    async def do_start_cluster(self, cluster: Cluster) -> AsyncIterator[dict[str, Any]]:
+        if cluster.state:  # an earlier gateway process ended while it started this one
+            await self.launcher.stop(cluster.username, cluster.state)
+        place = self.launcher.place(cluster.name)
+        yield place
+        environment = {
+            **self.inherited_environment,
+            **self.get_scheduler_env(cluster),
+            "DASK_GATEWAY_API_TOKEN": TOKEN_FILE,
+        }
+        certificate, key = self.get_tls_paths(cluster)
+        contents = {
+            certificate: cluster.tls_cert.decode(),
+            key: cluster.tls_key.decode(),
+            TOKEN_FILE: cluster.token,
+        }
+        command = tuple(self.get_scheduler_command(cluster))
+        spec = SchedulerSpec(cluster.name, cluster.username, command, environment, contents)
+        try:
+            state = await self.launcher.start(spec)
+        except HTCDaskError as error:
+            yield {**place, "reason": in_one_line(error)}
+            raise
+        yield state
+
+    async def do_stop_cluster(self, cluster: Cluster) -> None:
+        sandbox = self.sandbox(cluster.name)
+        try:
+            async with self.keeper.lock:
+                await self.keeper.look()  # idle jobs go before the scheduler does, or they would start now
+        except CondorError as error:
+            self.log.warning("Cluster %s: its jobs are removed later. %s", cluster.name, error)
+        try:
+            sandbox.write("scheduler.log", await self.launcher.stop(cluster.username, cluster.state))
+        finally:
+            sandbox.remove_secrets()
+            self.store.watch(cluster).touch()
+            self.keeper.kick()
+
+    async def check_clusters_loop(self) -> None:
+        """See whether the schedulers' processes live: sooner, and with a better reason, than heartbeats."""
+        while True:
+            await asyncio.sleep(self.cluster_status_period)
+            for cluster in list(self.db.active_clusters()):
+                try:
+                    reason = await self.launcher.failure(cluster.username, cluster.state)
+                except (HTCDaskError, OSError) as error:
+                    self.log.warning("Cluster %s could not be checked: %s", cluster.name, error)
+                    continue
+                if reason:
+                    self._fail(cluster, reason)
+
+    def _fail(self, cluster: Cluster, reason: str) -> None:
+        if cluster.target > JobStatus.RUNNING:
+            return
+        self.log.info("Cluster %s failed: %s", cluster.name, reason)
+        self.db.update_cluster(cluster, target=JobStatus.FAILED, state={**cluster.state, "reason": reason})
+        self.queue.put(cluster)
+        self.store.watch(cluster).touch()
+
+    async def _check_timeouts(self) -> None:
+        """Of clusters only: how long a worker may take is the keeper's business, and queue time is none."""
+        now = timestamp()
+        for cluster in list(self.db.active_clusters()):
+            if cluster.status == JobStatus.SUBMITTED:
+                if now - cluster.start_time > self.cluster_start_timeout * 1000:
+                    self._fail(cluster, f"The scheduler did not start in {self.cluster_start_timeout:g} s.")
+            elif cluster.status == JobStatus.RUNNING:
+                silent = (now - cluster.last_heartbeat) / 1000
+                if silent > self.cluster_heartbeat_timeout:
+                    self._fail(cluster, f"The scheduler has not been heard of for {silent:.0f} s.")
+
+    async def on_cluster_heartbeat(self, cluster_name: str, msg: Mapping[str, Any]) -> None:
+        cluster = self.db.get_cluster(cluster_name)
+        if cluster is None or cluster.target > JobStatus.RUNNING:
+            return
+        try:
+            beat = Heartbeat.from_json(msg, cluster.workers, cluster.config.get("cluster_max_workers"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise PublicException(f"This is no heartbeat: {error}") from error
+        cluster.last_heartbeat = timestamp()
+        update: dict[str, Any] = {} if beat.count == cluster.count else {"count": beat.count}
+        if cluster.status != JobStatus.RUNNING:
+            update.update(beat.addresses)
+        if update:
+            self.db.update_cluster(cluster, **update)
+            self.queue.put(cluster)
+        changed = self._follow_links(cluster, beat)
+        if cluster.status == JobStatus.RUNNING and self.store.match_count(cluster):
+            self.keeper.kick()
+        if update or changed:
+            self.store.watch(cluster).touch()
+
+    def _follow_links(self, cluster: Cluster, beat: Heartbeat) -> bool:
+        """Take over what a heartbeat says of the workers. True if any of it is new."""
+        links, now = self.store.watch(cluster).links, time.time()
+        changes: list[tuple[Worker, dict[str, Any]]] = []
+        finished: list[Worker] = []
+        news = False
+        for worker in self.store.wanted(cluster):
+            before, _ = self.store.link(worker)
+            link = beat.link(worker.name, before)
+            if link is not before or worker.name not in links:
+                links[worker.name] = (link, now)
+                news = True
+            close_expected = link is Link.RETIRING or (bool(worker.close_expected) and link is Link.LOST)
+            if link is Link.LOST and close_expected:
+                finished.append(worker)
+            elif link in (Link.CONNECTED, Link.RETIRING) and worker.status < JobStatus.RUNNING:
+                changes.append((worker, {"status": JobStatus.RUNNING, "close_expected": close_expected}))
+                self.store.try_again(cluster)
+            elif close_expected != bool(worker.close_expected):
+                changes.append((worker, {"close_expected": close_expected}))
+        self.store.save(changes)
+        self.store.finish(finished)
+        if finished:
+            self.keeper.kick()
+        return news
+
+    # -- workers -----------------------------------------------------------------------------------
+
+    def sandbox(self, cluster_name: str) -> Sandbox:
+        return Sandbox(Path(self.sandbox_directory), cluster_name)
+
+    def describe(self, cluster: Cluster, names: Sequence[str]) -> SubmitDescription:
+        """Submit description of workers, with the files that their jobs need in place."""
+        sandbox, config = self.sandbox(cluster.name), cluster.config
+        through_proxy = self.worker_contact == "gateway-proxy"
+        request = JobRequest(
+            gateway=self.keeper.gateway,
+            cluster_name=cluster.name,
+            user=cluster.username,
+            cores=config.worker_cores,
+            memory=config.worker_memory,
+            disk=config.worker_disk,
+            sandbox=str(sandbox.path),
+            worker_names=tuple(names),
+            batch_name=f"dask-{cluster.username}-{cluster.name[:8]}",
+            worker_lifetime=self.worker_lifetime,
+            held_lifetime=self.worker_held_lifetime,
+            lease=self.job_lease,
+            submit_commands=config.submit_commands,
+        )
+        environment = worker_env(
+            command=config.worker_cmd,
+            contact=f"tls://{self.worker_contact_address}" if through_proxy else cluster.scheduler_address,
+            sni=f"daskgateway-{cluster.name}" if through_proxy else "",
+            nthreads=config.worker_threads,
+            memory_limit=config.worker_memory,
+            death_timeout=self.worker_death_timeout,
+            worker_port=self.worker_ports,
+            nanny_port=self.nanny_ports,
+            host=self.worker_host,
+            environment=config.environment,
+        )
+        description = worker_jobs(request)
+        try:
+            sandbox.prepare(
+                {
+                    "dask.crt": cluster.tls_cert.decode(),
+                    "dask.pem": cluster.tls_key.decode(),
+                    "worker.env": environment,
+                    "workers.sub": str(description),
+                }
+            )
+        except OSError as error:
+            raise SandboxError(str(sandbox.path), str(error)) from error
+        return description
+
+    async def reconcile_worker(self, worker: Worker) -> None:
+        """Leave single workers alone: the keeper does them all together."""
+
+    async def check_workers_loop(self) -> None:
+        """End at once: the keeper looks at the queue."""
+
+    async def _check_cluster_scale(self, cluster: Cluster) -> None:
+        if self.store.match_count(cluster):
+            self.keeper.kick()
+
+    async def _cluster_to_closing(self, cluster: Cluster) -> None:
+        """All workers in one transaction, instead of one each."""
+        closing = {"status": JobStatus.CLOSING, "target": JobStatus.CLOSING}
+        live = [w for w in cluster.workers.values() if w.status < JobStatus.STOPPED]
+        self.db.update_workers([(worker, closing) for worker in live])
+        self.db.update_cluster(cluster, status=JobStatus.CLOSING)
+        cluster.ready.set()
+        self.queue.put(cluster)
+
+    async def clean_sandboxes_loop(self) -> None:
+        """Remove the sandboxes of clusters when the database forgets them, and no others."""
+        known = set(self.db.name_to_cluster)
+        while True:
+            await asyncio.sleep(self.db_cleanup_period)
+            for name in known - set(self.db.name_to_cluster):
+                self.sandbox(name).remove()
+                self.store.forget(name)
+            known = set(self.db.name_to_cluster)

@@ -1,0 +1,38 @@
+"""dask-gateway's database, with what its tables lack."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import sqlalchemy as sa
+from dask_gateway_server.backends import db_base
+
+worker_table = db_base.workers
+# Beside dask-gateway's own tables, so that the identity goes where the records go.
+identity = sa.Table(
+    "htcdaskgateway_identity", db_base.metadata, sa.Column("instance", sa.Unicode(64), primary_key=True)
+)
+# BINARY(140), as declared upstream, is no type of PostgreSQL; for SQLite the two are the same.
+db_base.clusters.c.token.type = sa.LargeBinary()
+# Their state is an enum class, or nothing. Unsaid, SQLAlchemy compiles every statement anew and warns.
+db_base._IntEnum.cache_ok = db_base._JSON.cache_ok = True
+
+
+def instance_id(engine: sa.Engine) -> str:
+    """Id of this gateway that its jobs carry; made once per database."""
+    with engine.begin() as connection:
+        found = connection.execute(sa.select(identity.c.instance)).scalar()
+        if found is None:
+            found = uuid.uuid4().hex
+            connection.execute(identity.insert().values(instance=found))
+        return str(found)
+
+
+def protect(url: str) -> None:
+    """Make a new SQLite file readable by the gateway only, before SQLite makes it with the umask."""
+    database = sa.make_url(url).database
+    if url.startswith("sqlite") and database and database != ":memory:":
+        path = Path(database)
+        path.touch(mode=0o600)
+        path.chmod(0o600)

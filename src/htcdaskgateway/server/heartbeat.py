@@ -1,0 +1,64 @@
+"""Reads a scheduler's heartbeat. The scheduler runs its user's code: nothing in it is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from htcdaskgateway.server.verdicts import Link
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What a scheduler says, as dask-gateway's ``scheduler_preload`` sends it.
+
+    Attributes
+    ----------
+    count : int
+        How many workers it wants; everything above it is retired.
+    active, closing, closed : frozenset of str
+        Names of workers: connected, about to be retired, seen once and gone.
+    addresses : dict
+        ``scheduler_address``, ``dashboard_address`` and ``api_address``.
+    """
+
+    count: int
+    active: frozenset[str]
+    closing: frozenset[str]
+    closed: frozenset[str]
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, message: Mapping[str, Any], known: Iterable[str], maximum: int | None) -> Heartbeat:
+        """Read one; names that are not this cluster's workers are left out.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            It is not a heartbeat.
+        """
+        names = frozenset(known)
+        count = message["count"]
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise ValueError(f"count is {count!r}")
+        addresses = ("scheduler_address", "dashboard_address", "api_address")
+        if not all(isinstance(message[key], str) and len(message[key]) < 255 for key in addresses):
+            raise ValueError("an address is no short string")
+        return cls(
+            count=count if maximum is None else min(count, maximum),
+            active=names.intersection(map(str, message["active_workers"])),
+            closing=names.intersection(map(str, message["closing_workers"])),
+            closed=names.intersection(map(str, message["closed_workers"])),
+            addresses={key: message[key] for key in addresses},
+        )
+
+    def link(self, name: str, before: Link) -> Link:
+        """What it says of one worker, given what was known before."""
+        if name in self.closing:
+            return Link.RETIRING
+        if name in self.active:
+            return Link.CONNECTED
+        if name in self.closed or before is not Link.NEVER:
+            return Link.LOST
+        return Link.NEVER

@@ -1,0 +1,254 @@
+"""Keeps the queue as the records want it: submits, looks, removes. All that is asked of HTCondor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from logging import Logger, LoggerAdapter
+from typing import Any
+
+from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
+
+from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, Schedd, SubmitDescription
+from htcdaskgateway.errors import (
+    CondorError,
+    HTCDaskError,
+    InvalidRequestError,
+    SandboxError,
+    ScheddSilentError,
+    ScheddUnavailableError,
+    SubmitRefusedError,
+)
+from htcdaskgateway.server.store import WorkerStore
+from htcdaskgateway.server.verdicts import Do, Limits, Verdict, judge, to_remove, why_it_ended
+
+Describe = Callable[[Cluster, Sequence[str]], SubmitDescription]
+
+
+class Keeper:
+    """One loop for all clusters of a gateway.
+
+    Parameters
+    ----------
+    schedd : Schedd
+    gateway : str
+        Instance id that the jobs of this gateway carry.
+    store : WorkerStore
+    describe : callable
+        ``(cluster, worker_names) -> SubmitDescription``.
+    last_words : callable
+        ``(cluster_name, worker_name) -> str``, the end of what a worker's job wrote.
+    limits : Limits
+    """
+
+    def __init__(
+        self,
+        schedd: Schedd,
+        gateway: str,
+        store: WorkerStore,
+        *,
+        describe: Describe,
+        last_words: Callable[[str, str], str],
+        limits: Limits,
+        log: Logger | LoggerAdapter[Any],
+    ) -> None:
+        self.schedd, self.gateway, self.store = schedd, gateway, store
+        self.describe, self.last_words = describe, last_words
+        self.limits, self.log = limits, log
+        self.lock = asyncio.Lock()  # a look at the queue never overlaps with a submit
+        self.trouble = ""  # why the queue was not seen the last time
+        self._unwanted: dict[str, float] = {}
+        self._kicked = asyncio.Event()
+
+    def kick(self) -> None:
+        """Something changed: do not wait for the next look."""
+        self._kicked.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. A failure of one round is logged and the next one tries again."""
+        while True:
+            try:
+                async with self.lock:
+                    await self.round()
+            except CondorError as error:
+                self.log.warning("%s", error)
+            except Exception:  # this loop is what keeps every cluster of the gateway
+                self.log.exception("A round over the queue failed; the next one tries again")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._kicked.wait(), self._pause(time.time()))
+            self._kicked.clear()
+
+    def _pause(self, now: float) -> float:
+        due = [since + self.limits.grace - now for since in self._unwanted.values()]
+        return max(0.1, min([self.limits.period, *[seconds for seconds in due if seconds > 0]]))
+
+    async def round(self) -> None:
+        """Submit what is wanted, look at the queue, act on it."""
+        for cluster in self.store.running_clusters():
+            self.store.match_count(cluster)
+            try:
+                await self.submit(cluster)
+            except HTCDaskError as error:  # stands in the records; the other clusters go on
+                self.log.warning("Cluster %s: %s", cluster.name, error)
+        await self.look()
+
+    async def submit(self, cluster: Cluster) -> None:
+        """Submit all wanted workers of a cluster that have no job, in one transaction.
+
+        Raises
+        ------
+        CondorError
+            Also told to the records: refused ones have failed, the others wait.
+        """
+        fresh = [w for w in self.store.wanted(cluster) if w.status == JobStatus.CREATED]
+        workers = [w for w in fresh if not w.state.get("asked")]
+        if not workers:
+            return
+        names = [worker.name for worker in workers]
+        # Saved before the schedd is asked: whatever happens to this process in between, the next one
+        # looks into the queue for these names before it submits them again.
+        self.store.save([(w, {"state": {"asked": True}}) for w in workers])
+        try:
+            ids = await self.schedd.submit(self.describe(cluster, names))
+        except (SubmitRefusedError, InvalidRequestError, SandboxError) as error:
+            self.store.fail([(w, in_one_line(error)) for w in workers], one_try=True)
+            raise
+        except ScheddUnavailableError as error:
+            self.store.save([(w, {"state": {"asked": False, "reason": in_one_line(error)}}) for w in workers])
+            raise
+        except ScheddSilentError as error:
+            self.store.save([(w, {"state": {"reason": in_one_line(error)}}) for w in workers])
+            raise
+        now = time.time()
+        self.store.save(
+            (worker, {"status": JobStatus.SUBMITTED, "state": self._job_state(job_id, now)})
+            for worker, job_id in zip(workers, ids, strict=True)
+        )
+        self.log.info("Cluster %s: submitted %d jobs, %s…", cluster.name, len(ids), ids[0])
+
+    def _job_state(self, job_id: str, now: float) -> dict[str, Any]:
+        return {
+            "job_id": job_id, "schedd": self.schedd.name, "asked": True,
+            "job_status": 1, "since": now, "reason": "",
+        }  # fmt: skip
+
+    async def look(self) -> None:
+        """One query for all clusters; then judge every worker, and remove what nobody wants."""
+        try:
+            jobs = await self.schedd.query(self.gateway)
+        except CondorError as error:
+            self.trouble = in_one_line(error)
+            raise
+        self.trouble = ""
+        now = time.time()
+        by_worker: dict[tuple[str, str], list[ObservedJob]] = defaultdict(list)
+        for job in jobs:
+            by_worker[job.cluster_name, job.worker_name].append(job)
+
+        verdicts: list[tuple[Worker, ObservedJob | None, Verdict]] = []
+        for cluster in self.store.running_clusters():
+            for worker in self.store.wanted(cluster):
+                facts = self.store.facts(worker)
+                if facts.asked:
+                    found = _job_of(facts.job_id, by_worker.get((cluster.name, worker.name), []))
+                    verdicts.append((worker, found, judge(facts, found, now, self.limits)))
+        endings = await self._endings(verdicts)
+        self._apply(verdicts, endings, now)
+        await self._remove_unwanted(jobs, now)
+
+    async def _endings(
+        self, verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]]
+    ) -> dict[str, EndedJob]:
+        gone = [worker.state["job_id"] for worker, _, verdict in verdicts if verdict.do is Do.GONE]
+        if not gone:
+            return {}
+        try:
+            return {job.job_id: job for job in await self.schedd.ended(gone)}
+        except CondorError as error:  # the records then say that the reason is not known
+            self.log.info("No history of jobs %s: %s", ", ".join(gone[:10]), error)
+            return {}
+
+    def _apply(
+        self,
+        verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]],
+        endings: dict[str, EndedJob],
+        now: float,
+    ) -> None:
+        changes: list[tuple[Worker, dict[str, Any]]] = []
+        failures: list[tuple[Worker, str]] = []
+        finished: list[Worker] = []
+        for worker, job, verdict in verdicts:
+            if worker.target != JobStatus.RUNNING:
+                continue  # stopped while we waited for an answer
+            if verdict.do is Do.SUBMIT:
+                changes.append((worker, {"state": {"asked": False}}))
+                self.kick()
+            elif verdict.do is Do.FINISH:
+                finished.append(worker)
+            elif verdict.do is Do.GONE:
+                failures.append((worker, self._why(worker, endings.get(worker.state["job_id"]))))
+            elif verdict.do is Do.FAIL:
+                failures.append((worker, verdict.reason))
+            elif job is not None and (change := _observed(worker, job)):
+                if verdict.do is Do.ADOPT:
+                    change["status"] = max(worker.status, JobStatus.SUBMITTED)
+                    change["state"] = {**self._job_state(job.job_id, now), **change["state"]}
+                changes.append((worker, change))
+        self.store.save(changes)
+        self.store.finish(finished)
+        for worker, reason in failures:
+            self.log.info("Worker %s of cluster %s failed: %s", worker.name, worker.cluster.name, reason)
+        self.store.fail(failures)
+        if failures:
+            self.kick()  # the next round replaces them
+
+    def _why(self, worker: Worker, ended: EndedJob | None) -> str:
+        words = self.last_words(worker.cluster.name, worker.name)
+        if ended is None:
+            return why_it_ended(None, None, "", words)
+        return why_it_ended(ended.exit_code, ended.exit_signal, ended.removed_because, words)
+
+    async def _remove_unwanted(self, jobs: Sequence[ObservedJob], now: float) -> None:
+        """Also sweeps jobs that belong to no cluster, or twice to one worker."""
+        wanted = {
+            worker.state.get("job_id")
+            for cluster in self.store.running_clusters()
+            for worker in self.store.wanted(cluster)
+        }
+        unwanted = [job for job in jobs if job.job_id not in wanted]
+        self._unwanted = {job.job_id: self._unwanted.get(job.job_id, now) for job in unwanted}
+        ids = to_remove(((job, self._unwanted[job.job_id]) for job in unwanted), now, self.limits.grace)
+        if ids:
+            removed = await self.schedd.act(Action.REMOVE, ids)
+            self.log.info("Removed %d of %d jobs that nobody wants: %s…", removed, len(ids), ids[0])
+
+    async def clear(self, deadline: float) -> None:
+        """Until no job of this gateway is left in the queue, or the deadline (``time.time()``) has passed."""
+        while time.time() < deadline:
+            async with self.lock:
+                await self.look()
+            if not self._unwanted:
+                return
+            await asyncio.sleep(self._pause(time.time()))
+        self.log.warning("Jobs are left in the queue: %s", ", ".join(self._unwanted))
+
+
+def _job_of(job_id: str, jobs: Sequence[ObservedJob]) -> ObservedJob | None:
+    """The worker's job; the first one where the record knows none, the rest are duplicates."""
+    if job_id:
+        return next((job for job in jobs if job.job_id == job_id), None)
+    return min(jobs, key=lambda job: [int(part) for part in job.job_id.split(".")], default=None)
+
+
+def _observed(worker: Worker, job: ObservedJob) -> dict[str, Any]:
+    state = {"job_id": job.job_id, "job_status": int(job.status), "host": job.host, "since": job.since}
+    changed = any(worker.state.get(key) != value for key, value in state.items())
+    return {"state": {**state, "reason": ""}} if changed else {}
+
+
+def in_one_line(error: HTCDaskError) -> str:
+    """The sentence and the foreign words, fit for a record and for the reason of an HTTP status."""
+    return " ".join(f"{error.sentence} {getattr(error, 'words', '')}".split())

@@ -1,0 +1,188 @@
+"""The site's settings for the backend: traits with their defaults, and what follows from them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dask_gateway_server.backends.db_base import DBBackendBase
+from dask_gateway_server.traitlets import Type
+from traitlets import Bool, Dict, Enum, Float, Integer, TraitError, Unicode, default, validate
+
+from htcdaskgateway.server.sandbox import encryption_keys, private_directory
+from htcdaskgateway.server.verdicts import Limits
+
+
+class HTCondorSettings(DBBackendBase):
+    """Where things are, how long things may take, and how workers reach their scheduler."""
+
+    cluster_config_class = Type(
+        "htcdaskgateway.server.traits.HTCondorClusterConfig",
+        klass="dask_gateway_server.backends.base.ClusterConfig",
+        help="The cluster config class to use",
+        config=True,
+    )
+    launcher_class = Type(
+        "htcdaskgateway.launchers.local.LocalLauncher",
+        klass="traitlets.config.Configurable",
+        help="What starts schedulers.",
+        config=True,
+    )
+
+    state_directory = Unicode(
+        help="""Directory of the gateway's database, keys and the clusters' sandboxes; made with mode 0700.
+        Default: ``STATE_DIRECTORY`` of the environment (systemd sets it), else
+        ``/var/lib/htcdaskgateway`` for root and ``~/.local/state/htcdaskgateway`` for others.""",
+        config=True,
+    )
+    sandbox_directory = Unicode(
+        help="""Directory of the clusters' sandboxes, on the access point, readable by whom the jobs belong
+        to. Default: ``clusters`` in ``state_directory``.""",
+        config=True,
+    )
+    instance = Unicode(
+        "",
+        help="""Id that the jobs of this gateway carry: by it they are found again, and swept when no cluster
+        has them. Default: made once and kept in the database.""",
+        config=True,
+    )
+    # A gateway with a database on disk picks its clusters up again.
+    stop_clusters_on_shutdown = Bool(
+        False, help="Whether to stop all clusters when the gateway ends in an orderly way.", config=True
+    )
+
+    queue_poll_period = Float(
+        5,
+        min=0.1,
+        help="Seconds between two looks at HTCondor's queue: one query for all clusters.",
+        config=True,
+    )
+    removal_grace = Float(
+        10,
+        min=0,
+        help="""Seconds that the job of a worker that is not wanted any more may take to end by itself, so
+        that its logs come back, before it is removed.""",
+        config=True,
+    )
+    worker_start_timeout = Float(
+        600,
+        min=0,
+        help="""Seconds from the start of a worker's job until it must have connected to its scheduler.
+        Time in the queue does not count. 0: no limit.""",
+        config=True,
+    )
+    worker_lost_timeout = Float(
+        30,
+        min=0,
+        help="Seconds that a worker may be without connection while its job runs. 0: no limit.",
+        config=True,
+    )
+    worker_queue_timeout = Float(
+        0, min=0, help="Seconds that a job may be idle in the queue. 0 (default): no limit.", config=True
+    )
+    worker_lifetime = Integer(
+        0, min=0, help="Seconds after which HTCondor removes a worker's job. 0: never.", config=True
+    )
+    worker_held_lifetime = Integer(
+        3600, min=60, help="Seconds after which HTCondor itself removes a held worker job.", config=True
+    )
+    job_lease = Integer(
+        120,
+        min=0,
+        help="""Seconds after which HTCondor takes an execute point that does not answer for lost. 0: the
+        pool's default.""",
+        config=True,
+    )
+    # The scheduler sends none while it moves the results of workers that it retires; whether its
+    # process lives is seen sooner by the launcher.
+    cluster_heartbeat_timeout = Float(
+        300, min=1, help="Seconds without a heartbeat after which a scheduler counts as lost.", config=True
+    )
+    cluster_heartbeat_period = Integer(
+        5, min=1, help="Seconds between two heartbeats of a scheduler.", config=True
+    )
+    cluster_status_period = Float(
+        2, min=0.1, help="Seconds between two looks at the schedulers' processes.", config=True
+    )
+
+    worker_contact = Enum(
+        ["scheduler", "gateway-proxy"],
+        "scheduler",
+        help="""How workers reach their scheduler: at its own address, or through the gateway proxy, which
+        needs one open port only. Workers lose their connection when the gateway proxy ends, so run it
+        apart from the gateway (``c.Proxy.externally_managed``) if they go through it.""",
+        config=True,
+    )
+    worker_contact_address = Unicode(
+        help="``host:port`` of the gateway proxy as workers see it. Default: ``c.Proxy.tcp_address``.",
+        config=True,
+    )
+    worker_host = Unicode(
+        "", help="Address that workers listen at; empty: the one that leads to the scheduler.", config=True
+    )
+    worker_ports = Unicode(
+        "", help="Ports for workers, as ``LOW:HIGH``; empty: any. At least one per slot.", config=True
+    )
+    nanny_ports = Unicode("", help="Ports for nannies, likewise.", config=True)
+    worker_death_timeout = Integer(
+        60,
+        min=1,
+        help="Seconds after which a worker without a scheduler ends, and with it its job.",
+        config=True,
+    )
+    inherited_environment = Dict(
+        help="Environment of every scheduler. Default: PATH, LANG and LC_ALL of the gateway.", config=True
+    )
+
+    @default("state_directory")
+    def _default_state_directory(self) -> str:
+        if given := os.environ.get("STATE_DIRECTORY"):
+            return given
+        if os.geteuid() == 0:
+            return "/var/lib/htcdaskgateway"
+        return str(Path.home() / ".local" / "state" / "htcdaskgateway")
+
+    @default("sandbox_directory")
+    def _default_sandbox_directory(self) -> str:
+        return str(Path(self.state_directory) / "clusters")
+
+    @default("db_url")
+    def _default_db_url(self) -> str:
+        return f"sqlite:///{Path(self.state_directory).absolute()}/gateway.sqlite"
+
+    @default("db_encrypt_keys")
+    def _db_encrypt_keys_default(self) -> list[bytes]:
+        if os.environ.get("DASK_GATEWAY_ENCRYPT_KEYS"):
+            keys: Any = super()._db_encrypt_keys_default()
+        else:
+            directory = private_directory(Path(self.state_directory))
+            keys = self._db_encrypt_keys_validate({"value": encryption_keys(directory / "keys")})
+        return list(keys)
+
+    @default("inherited_environment")
+    def _default_inherited_environment(self) -> dict[str, str]:
+        return {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+
+    @default("worker_contact_address")
+    def _default_worker_contact_address(self) -> str:
+        return str(self.proxy.tcp_address)
+
+    @validate("worker_ports", "nanny_ports")
+    def _validate_ports(self, proposal: Any) -> str:
+        low, _, high = proposal.value.partition(":")
+        if proposal.value and not (low.isdecimal() and high.isdecimal() and int(low) <= int(high) < 65536):
+            raise TraitError(
+                f"{proposal.trait.name} must be LOW:HIGH, such as 10000:10070, not {proposal.value!r}"
+            )
+        return str(proposal.value)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            start=self.worker_start_timeout,
+            lost=self.worker_lost_timeout,
+            idle=self.worker_queue_timeout,
+            period=self.queue_poll_period,
+            grace=self.removal_grace,
+        )

@@ -1,0 +1,184 @@
+"""The gateway's worker records: in dask-gateway's database, and what is only worth keeping in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus, Worker
+from dask_gateway_server.utils import timestamp
+
+from htcdaskgateway.condor.schedd import JobStatus as QueueStatus
+from htcdaskgateway.records import WorkerRecord, WorkerState
+from htcdaskgateway.server.database import worker_table
+from htcdaskgateway.server.verdicts import Facts, Link, Pending, pending_order, surplus
+
+ENDED_RECORDS = 100  # how many workers that are gone a report still lists
+
+
+@dataclass
+class Watch:
+    """What the gateway has seen of one cluster since it started."""
+
+    links: dict[str, tuple[Link, float]] = field(default_factory=dict)
+    problem: str = ""
+    revision: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def touch(self) -> None:
+        """Wake whoever waits for news of this cluster."""
+        self.revision += 1
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class WorkerStore:
+    """Every change of worker records goes through here: in bulk, one transaction each."""
+
+    def __init__(self, db: DataManager, failure_limit: int) -> None:
+        self.db = db
+        self.failure_limit = failure_limit
+        self._watches: dict[str, Watch] = {}
+
+    def watch(self, cluster: Cluster) -> Watch:
+        return self._watches.setdefault(cluster.name, Watch())
+
+    def forget(self, cluster_name: str) -> None:
+        self._watches.pop(cluster_name, None)
+
+    def running_clusters(self) -> list[Cluster]:
+        return [c for c in self.db.active_clusters() if c.status == JobStatus.RUNNING]
+
+    @staticmethod
+    def wanted(cluster: Cluster) -> Iterator[Worker]:
+        return (w for w in cluster.workers.values() if w.target == JobStatus.RUNNING)
+
+    def link(self, worker: Worker) -> tuple[Link, float]:
+        """From the heartbeats; after a restart of the gateway, from the record."""
+        before = Link.CONNECTED if worker.status == JobStatus.RUNNING else Link.NEVER
+        return self.watch(worker.cluster).links.get(worker.name, (before, time.time()))
+
+    def facts(self, worker: Worker) -> Facts:
+        link, since = self.link(worker)
+        state = worker.state
+        return Facts(
+            state.get("job_id", ""), bool(state.get("asked")), link, since, bool(worker.close_expected)
+        )
+
+    def save(self, changes: Iterable[tuple[Worker, Mapping[str, Any]]]) -> None:
+        """Write changed columns of many workers. ``state`` is merged into what the record holds."""
+        rows = []
+        for worker, change in changes:
+            row = {key: getattr(worker, key) for key in ("status", "target", "stop_time", "close_expected")}
+            row.update(change, state={**worker.state, **change.get("state", {})})
+            if row["status"] >= JobStatus.STOPPED and row["stop_time"] is None:
+                row["stop_time"] = timestamp()
+            rows.append((worker, row))
+        self.db.update_workers(rows)
+        for cluster in {worker.cluster for worker, _ in rows}:
+            self.watch(cluster).touch()
+
+    def fail(self, failures: Iterable[tuple[Worker, str]], one_try: bool = False) -> None:
+        """End records with a reason. Their jobs, where there are any, are unwanted from now on.
+
+        Workers that never connected count as failed starts: each, or as one if it was one refusal.
+        """
+        failures = list(failures)
+        starts = [w.cluster for w, _ in failures if self.link(w)[0] is Link.NEVER]
+        for cluster in set(starts) if one_try else starts:
+            cluster.worker_start_failure_count += 1
+        change = {"status": JobStatus.FAILED, "target": JobStatus.FAILED}
+        self.save(
+            (w, {**change, "state": {"reason": reason, "since": time.time()}}) for w, reason in failures
+        )
+        for worker, reason in failures:
+            cluster = worker.cluster
+            if self.given_up(cluster):
+                self.watch(cluster).problem = (
+                    f"Gave up: {cluster.worker_start_failure_count} attempts in a row to start workers "
+                    f"failed. The last: {reason}. scale() or adapt() tries again."
+                )
+
+    def finish(self, workers: Iterable[Worker]) -> None:
+        """End records of workers that are not wanted any more."""
+        change = {
+            "status": JobStatus.STOPPED,
+            "target": JobStatus.STOPPED,
+            "state": {"since": time.time()},
+        }
+        self.save([(worker, change) for worker in workers])
+
+    def match_count(self, cluster: Cluster) -> bool:
+        """Make as many wanted records as the scheduler's count says. True if there are new ones."""
+        # One that the scheduler retires is on its way out, though its record still counts as wanted.
+        present = [worker for worker in self.wanted(cluster) if not worker.close_expected]
+        pending = [
+            Pending(w.name, pending_order(w.state.get("job_id", ""), w.state.get("job_status")))
+            for w in present
+            if self.link(w)[0] is not Link.CONNECTED
+        ]
+        self.finish(
+            cluster.workers[name] for name in surplus(cluster.count, len(present) - len(pending), pending)
+        )
+        missing = cluster.count - len(present)
+        if missing <= 0 or self.given_up(cluster):
+            return False
+        self._create(cluster, missing)
+        return True
+
+    def given_up(self, cluster: Cluster) -> bool:
+        return bool(cluster.worker_start_failure_count >= self.failure_limit)
+
+    def try_again(self, cluster: Cluster) -> None:
+        cluster.worker_start_failure_count = 0
+        self.watch(cluster).problem = ""
+
+    def _create(self, cluster: Cluster, number: int) -> None:
+        common = {
+            "status": JobStatus.CREATED,
+            "target": JobStatus.RUNNING,
+            "state": {"since": time.time()},
+            "start_time": timestamp(),
+            "close_expected": False,
+        }
+        names = [uuid.uuid4().hex for _ in range(number)]
+        rows = [{"name": name, "cluster_id": cluster.id, **common} for name in names]
+        with self.db.db.begin() as connection:
+            connection.execute(worker_table.insert(), rows)
+            found = connection.execute(
+                worker_table.select().where(
+                    worker_table.c.cluster_id == cluster.id, worker_table.c.status == JobStatus.CREATED
+                )
+            )
+            ids = {row.name: row.id for row in found}
+        for name in names:
+            cluster.workers[name] = Worker(id=ids[name], name=name, cluster=cluster, **common)
+        self.watch(cluster).touch()
+
+    def report(self, cluster: Cluster) -> list[WorkerRecord]:
+        """Records of all workers that are wanted or leaving, and of the last ones that are gone."""
+        live = [w for w in cluster.workers.values() if w.status < JobStatus.STOPPED]
+        ended = [w for w in cluster.workers.values() if w.status >= JobStatus.STOPPED]
+        return [self.record(worker) for worker in ended[-ENDED_RECORDS:] + live]
+
+    def record(self, worker: Worker) -> WorkerRecord:
+        state = worker.state
+        shown = {key: state[key] for key in ("job_id", "schedd", "host", "reason", "since") if key in state}
+        return WorkerRecord(name=worker.name, state=self._state(worker), **shown)
+
+    def _state(self, worker: Worker) -> WorkerState:
+        if worker.target >= JobStatus.CLOSING:
+            final = WorkerState.FAILED if worker.target == JobStatus.FAILED else WorkerState.FINISHED
+            return final if worker.status >= JobStatus.STOPPED else WorkerState.LEAVING
+        if self.link(worker)[0] is Link.CONNECTED:
+            return WorkerState.RUNNING
+        if self.link(worker)[0] is Link.RETIRING:
+            return WorkerState.LEAVING
+        if "job_id" not in worker.state:
+            return WorkerState.WANTED
+        starting = worker.state.get("job_status") == QueueStatus.RUNNING
+        return WorkerState.STARTING if starting else WorkerState.IDLE

@@ -1,0 +1,27 @@
+"""What a cluster of this backend is made of; the site sets the defaults, options the rest."""
+
+from __future__ import annotations
+
+from dask_gateway_server.backends.base import ClusterConfig
+from dask_gateway_server.traitlets import Command, MemoryLimit
+from traitlets import Dict, Unicode
+
+
+class HTCondorClusterConfig(ClusterConfig):
+    """Configuration of one cluster: scheduler, workers and their HTCondor jobs."""
+
+    scheduler_cmd = Command(
+        ["dask", "scheduler"], help="Shell command to start a scheduler, as a list.", config=True
+    )
+    worker_cmd = Command(["dask", "worker"], help="Command to start a worker, as a list.", config=True)
+    worker_disk = MemoryLimit(
+        0, help="Scratch space of a worker, with suffix K, M, G or T. 0: the pool's default.", config=True
+    )
+    submit_commands = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="""Further HTCondor submit commands for worker jobs, such as
+        ``{"requirements": "isDaskNode", "+DESIRED_Sites": '"T3_US_FNALLPC"', "accounting_group": "cms"}``.
+        Values are written as given. Commands that the gateway itself sets are refused.""",
+        config=True,
+    )

@@ -1,0 +1,57 @@
+"""People's sessions against a real gateway on the real pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from dask_gateway import BasicAuth
+from tests.support.gateway import GatewayServer
+from tests.support.pool import Pool
+
+from htcdaskgateway import HTCGateway, HTCGatewayCluster
+
+Connect = Callable[..., HTCGateway]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """``connect(server, user)``: a client of this gateway, closed at the end."""
+    with ExitStack() as stack:
+
+        def start(server: GatewayServer, user: str = "analyst", **options: Any) -> HTCGateway:
+            client = HTCGateway(server.url, auth=BasicAuth(user), **options)
+            stack.callback(client.close)
+            return client
+
+        yield start
+
+
+@pytest.fixture
+def server(gateway: Callable[..., GatewayServer]) -> GatewayServer:
+    """A gateway with the tests' configuration."""
+    return gateway()
+
+
+@pytest.fixture
+def cluster(server: GatewayServer, connect: Connect) -> Iterator[HTCGatewayCluster]:
+    """A cluster of the analyst without workers."""
+    with connect(server).new_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def refusing_schedd(pool: Pool) -> Iterator[str]:
+    """Name of a job attribute at which the schedd refuses a job, with words of its own."""
+    file = pool.home / "config.d" / "50-refuse"
+    file.write_text(
+        "SUBMIT_REQUIREMENT_NAMES = NotForTests\n"
+        "SUBMIT_REQUIREMENT_NotForTests = MY.RefuseThis =!= true\n"
+        'SUBMIT_REQUIREMENT_NotForTests_REASON = "the tests do not want this job"\n'
+    )
+    pool.command("condor_reconfig", "-daemon", "schedd")
+    yield "RefuseThis"
+    file.unlink()
+    pool.command("condor_reconfig", "-daemon", "schedd")

@@ -1,0 +1,101 @@
+"""However a cluster ends, nothing of it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import Connect
+from tests.support.clients import ClientProcess
+from tests.support.gateway import GatewayServer
+from tests.support.waiting import eventually
+from tests.support.watching import exactly, no_jobs
+
+from htcdaskgateway.server.sandbox import SECRETS
+
+pytestmark = pytest.mark.condor
+
+
+def sandbox(server: GatewayServer, cluster: str) -> Path:
+    return server.state_directory / "clusters" / cluster
+
+
+def nothing_is_left(server: GatewayServer, cluster: str) -> None:
+    """No job within 20 s, no secret, no directory of a scheduler; the logs are there."""
+    no_jobs(server, deadline=20)
+    left = {path.name for path in sandbox(server, cluster).iterdir()}
+    assert left.isdisjoint(SECRETS)
+    assert {"events.log", "scheduler.log", "workers.sub"} <= left
+    assert list(server.schedulers.glob("daskgateway-*")) == []
+
+
+@pytest.mark.parametrize("how", ["shutdown", "close", "context manager", "stop_cluster"])
+def test_an_orderly_end(server: GatewayServer, connect: Connect, how: str) -> None:
+    client_gateway = connect(server)
+    cluster = client_gateway.new_cluster()
+    cluster.scale(3)
+    exactly(server, cluster, 3)
+    assert all((sandbox(server, cluster.name) / name).exists() for name in SECRETS)
+    if how == "context manager":
+        with cluster:
+            pass
+    elif how == "stop_cluster":
+        client_gateway.stop_cluster(cluster.name)
+    else:
+        getattr(cluster, how)()
+    nothing_is_left(server, cluster.name)
+    cluster.close()
+
+
+def test_logs_of_the_workers_come_back(server: GatewayServer, connect: Connect) -> None:
+    with connect(server).new_cluster() as cluster:
+        cluster.scale(3)
+        names = [worker.name for worker in exactly(server, cluster, 3)]
+    nothing_is_left(server, cluster.name)
+    for name in names:
+        log = (sandbox(server, cluster.name) / f"worker-{name}.err").read_text()
+        assert "Registered to" in log
+
+
+def test_idle_jobs_go_as_well(gateway: Callable[..., GatewayServer], connect: Connect) -> None:
+    server = gateway("c.HTCondorClusterConfig.submit_commands = {'requirements': 'NoSuchSlot =?= True'}\n")
+    with connect(server).new_cluster() as cluster:
+        cluster.scale(100)
+        assert len(server.jobs()) == 100
+    nothing_is_left(server, cluster.name)
+
+
+def test_a_client_that_is_killed(
+    gateway: Callable[..., GatewayServer], run_client: Callable[..., ClientProcess], connect: Connect
+) -> None:
+    server = gateway("c.ClusterConfig.idle_timeout = 3\n")
+    session = run_client(
+        """
+import time
+from htcdaskgateway import HTCGateway
+cluster = HTCGateway().new_cluster()
+cluster.scale(2)
+cluster.wait_for_workers(2, timeout=60)
+client = cluster.get_client()
+busy = client.map(lambda x: time.sleep(1), range(1000))
+print("cluster", cluster.name)
+time.sleep(600)
+""",
+        **server.client_environment(),
+    )
+    session.wait_for("cluster ")
+    name = session.output().split()[-1]
+    assert len(server.jobs()) == 2
+    session.kill()
+    eventually("the cluster is gone", lambda: not connect(server).list_clusters(), 20)
+    nothing_is_left(server, name)
+
+
+def test_the_end_of_the_gateway_where_clusters_end_with_it(server: GatewayServer, connect: Connect) -> None:
+    cluster = connect(server).new_cluster(shutdown_on_close=False)
+    cluster.scale(2)
+    exactly(server, cluster, 2)
+    server.stop()
+    nothing_is_left(server, cluster.name)
+    cluster.close()

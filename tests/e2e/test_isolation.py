@@ -1,0 +1,117 @@
+"""What one user's code can reach: a user runs any code in a scheduler."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import Connect
+from tests.support.gateway import GatewayServer
+from tests.support.pool import Pool
+
+from htcdaskgateway.client.errors import ClusterFailedError
+from htcdaskgateway.errors import AuthenticationError
+
+pytestmark = pytest.mark.condor
+
+
+def attempt(paths: list[str]) -> dict[str, str]:
+    """Run in a scheduler: reads each path, or lists it if it is a directory."""
+    import os
+    import pwd
+    from pathlib import Path
+
+    found = {"me": pwd.getpwuid(os.geteuid()).pw_name}
+    for path in map(Path, paths):
+        try:
+            found[str(path)] = f"read {os.listdir(path) if path.is_dir() else len(path.read_bytes())}"
+        except OSError as error:
+            found[str(path)] = type(error).__name__
+    return found
+
+
+def test_a_scheduler_reads_nothing_but_its_own(server: GatewayServer, connect: Connect) -> None:
+    with connect(server).new_cluster() as mine, connect(server, "analyst2").new_cluster() as theirs:
+        theirs.scale(1)
+        clusters = server.state_directory / "clusters"
+        own = server.schedulers / f"daskgateway-{mine.name}"
+        forbidden = [
+            server.state_directory,
+            server.state_directory / "keys",
+            server.state_directory / "gateway.sqlite",
+            clusters,
+            clusters / theirs.name / "dask.pem",
+            server.schedulers / f"daskgateway-{theirs.name}",
+            server.schedulers / f"daskgateway-{theirs.name}" / "dask.pem",
+            server.schedulers / f"daskgateway-{theirs.name}" / "dask-gateway-token",
+            Path(f"/proc/{server.pid}/environ"),
+        ]
+        assert all(os.access(path, os.R_OK) for path in forbidden), "root sees them, so they exist"
+        with mine.get_client() as client:
+            seen = client.run_on_scheduler(attempt, [*map(str, forbidden), str(own / "dask.pem")])
+        assert seen.pop("me") == "analyst"
+        assert seen.pop(str(own / "dask.pem")).startswith("read")
+        assert set(seen.values()) == {"PermissionError"}, seen
+        with theirs.get_client() as client:
+            assert client.run_on_scheduler(attempt, [])["me"] == "analyst2"
+
+
+def test_nothing_secret_is_in_a_command_line_or_the_log(server: GatewayServer, connect: Connect) -> None:
+    with connect(server).new_cluster() as cluster:
+        cluster.scale(1)
+        cluster.wait_for_workers(1, timeout=60)
+        own = server.schedulers / f"daskgateway-{cluster.name}"
+        token = (own / "dask-gateway-token").read_text()
+        key = (own / "dask.pem").read_text().splitlines()[1]
+        shown = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        shown += [server.log().encode(), str(server.jobs()).encode(), repr(cluster).encode()]
+        shown.append((server.state_directory / "gateway.sqlite").read_bytes())
+        assert not [text for text in shown if token.encode() in text or key.encode() in text]
+
+
+def test_another_users_cluster(server: GatewayServer, connect: Connect) -> None:
+    with connect(server).new_cluster() as cluster:
+        stranger = connect(server, "analyst2")
+        for ask in (
+            lambda: stranger.scale_cluster(cluster.name, 3),
+            lambda: stranger.sync(stranger._workers, cluster.name),
+            lambda: stranger.stop_cluster(cluster.name),
+            lambda: stranger.connect(cluster.name),
+        ):
+            with pytest.raises(AuthenticationError, match="does not permit this"):
+                ask()
+        assert stranger.list_clusters() == []
+        assert server.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [
+        ("c.LocalLauncher.command_prefix = []\n", "under the gateway's own account"),
+        ('c.LocalLauncher.command_prefix = ["sudo", "-nu", "htcdask"]\n', "does not name {user}"),
+    ],
+)
+def test_the_gateway_refuses_to_start_where_users_would_share_its_account(
+    gateway: Callable[..., GatewayServer], configuration: str, words: str
+) -> None:
+    with pytest.raises(RuntimeError, match="the gateway ended") as caught:
+        gateway(configuration)
+    assert words in str(caught.value)
+
+
+def test_a_command_prefix_that_may_not(gateway: Callable[..., GatewayServer], connect: Connect) -> None:
+    server = gateway('c.LocalLauncher.command_prefix = ["sudo", "-nu", "{user}", "-g", "root", "--"]\n')
+    with pytest.raises(ClusterFailedError, match="sudo: "):
+        connect(server).new_cluster()
+
+
+def test_a_personal_gateway_needs_no_prefix_and_serves_nobody_else(
+    gateway: Callable[..., GatewayServer], connect: Connect, pool: Pool
+) -> None:
+    server = gateway('c.LocalLauncher.command_prefix = []\nc.LocalLauncher.single_user = "analyst"\n')
+    with connect(server).new_cluster() as cluster, cluster.get_client() as client:
+        assert client.run_on_scheduler(attempt, [])["me"] == server.user
+    with pytest.raises(ValueError, match="serves 'analyst' only, not 'analyst2'"):
+        connect(server, "analyst2").new_cluster()

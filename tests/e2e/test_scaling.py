@@ -1,0 +1,84 @@
+"""More and fewer workers in the middle of a computation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from distributed import wait
+from tests.support.gateway import GatewayServer
+from tests.support.waiting import eventually
+from tests.support.watching import exactly, live, no_jobs, stays
+
+from htcdaskgateway import HTCGatewayCluster, WorkerState
+
+pytestmark = pytest.mark.condor
+
+
+def mark(number: int, directory: str) -> int:
+    """Leaves a file for every time that it is run."""
+    import tempfile
+    import time
+
+    tempfile.mkstemp(prefix=f"{number}-", dir=directory)
+    time.sleep(0.2)
+    return number * number
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_results_survive_a_scale_down_and_exactly_so_many_stay(
+    server: GatewayServer, cluster: HTCGatewayCluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """20 times of 20: 6 workers, 2 of them stay, no result is computed twice."""
+    with cluster.get_client() as client:
+        for round_ in range(20):
+            cluster.scale(6)
+            cluster.wait_for_workers(6, timeout=60)
+            directory = Path(server.schedulers) / f"marks-{round_}"
+            directory.mkdir()
+            directory.chmod(0o777)
+            futures = client.map(mark, range(48), directory=str(directory), pure=False)
+            wait(futures[:24], timeout=60)
+            cluster.scale(2)
+            exactly(server, cluster, 2)
+            assert client.gather(futures) == [number * number for number in range(48)]
+            runs = [path.name.partition("-")[0] for path in directory.iterdir()]
+            assert sorted(runs, key=int) == [str(number) for number in range(48)], f"round {round_}"
+
+
+def test_scale_to_zero_and_up_again(server: GatewayServer, cluster: HTCGatewayCluster) -> None:
+    cluster.scale(3)
+    exactly(server, cluster, 3)
+    cluster.scale(0)
+    exactly(server, cluster, 0)
+    no_jobs(server)
+    cluster.scale(1)
+    exactly(server, cluster, 1)
+
+
+def test_a_change_of_mind_before_any_worker_came(server: GatewayServer, cluster: HTCGatewayCluster) -> None:
+    for number in (5, 1, 4, 2):
+        cluster.scale(number)
+    exactly(server, cluster, 2)
+    stays("two workers", lambda: len(live(cluster)) == 2, 3)
+
+
+def test_adapt_follows_the_load_and_nothing_fights(server: GatewayServer, cluster: HTCGatewayCluster) -> None:
+    import time
+
+    cluster.adapt(0, 6)
+    stays("empty", lambda: not server.jobs(), 3)
+    with cluster.get_client() as client:
+        futures = client.map(lambda x: (time.sleep(0.5), x)[1], range(120))
+        eventually("workers come", lambda: len(live(cluster)) == 6, 60)
+        assert client.gather(futures) == list(range(120))
+        del futures
+        eventually("workers go", lambda: not live(cluster), 60)
+    no_jobs(server)
+    stays("empty", lambda: not server.jobs(), 3)
+    # none of them failed: they came and went as they were asked to
+    assert {worker.state for worker in cluster.workers()} == {WorkerState.FINISHED}
+    cluster.adapt(active=False)
+    cluster.scale(1)
+    exactly(server, cluster, 1)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from htcdaskgateway.client.report import WorkersReport, worker_count
+from htcdaskgateway.errors import InvalidRequestError
+from htcdaskgateway.records import WorkerRecord, WorkerState
+
+
+def report(*workers: WorkerRecord, problem: str = "") -> WorkersReport:
+    return WorkersReport(1, 3, None, False, problem, workers)
+
+
+def worker(state: str, reason: str = "", since: float = 0) -> WorkerRecord:
+    return WorkerRecord("w", WorkerState(state), reason=reason, since=since)
+
+
+@pytest.mark.parametrize("value", ["3", 2.0, None, True, [], float("nan")])
+def test_what_is_no_whole_number(value: object) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        worker_count(value)
+    assert str(caught.value) == f"n must be a whole number of workers, not {value!r}."
+
+
+def test_a_negative_number() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        worker_count(-1)
+    assert str(caught.value) == "n must not be negative, got -1."
+
+
+def test_any_integer_is_taken() -> None:
+    class Index:
+        def __index__(self) -> int:
+            return 7
+
+    assert [worker_count(value) for value in (0, 10, Index())] == [0, 10, 7]
+
+
+def test_states_in_one_line() -> None:
+    assert report().states == "none"
+    mixed = [worker(state) for state in ("idle", "running", "finished", "running", "failed", "wanted")]
+    assert report(*mixed).states == "2 running, 1 idle, 1 wanted, 1 failed"
+    assert report(*mixed).running == 2
+
+
+def test_why_is_the_problem_else_the_latest_reason() -> None:
+    workers = [worker("failed", "first", 1), worker("failed", "second", 2), worker("idle", since=3)]
+    assert report().why == ""
+    assert report(*workers).why == "second"
+    assert report(*workers, problem="Gave up").why == "Gave up"
+
+
+def test_an_answer_of_a_newer_gateway_is_understood() -> None:
+    record: dict[str, Any] = {"name": "w", "state": "idle", "job_id": "1.0", "from_the_future": 1}
+    data = {"revision": 4, "count": 1, "maximum": 9, "gave_up": False, "problem": "", "workers": [record]}
+    parsed = WorkersReport.from_json({**data, "from_the_future": 1})
+    assert parsed.workers == (WorkerRecord("w", WorkerState.IDLE, job_id="1.0"),)
+    assert parsed.maximum == 9

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from htcdaskgateway.server.heartbeat import Heartbeat
+from htcdaskgateway.server.verdicts import Link
+
+MESSAGE: dict[str, Any] = {
+    "count": 3,
+    "active_workers": ["a", "c"],
+    "closing_workers": ["b"],
+    "closed_workers": ["d", "a"],
+    "scheduler_address": "tls://127.0.0.1:1",
+    "dashboard_address": "http://127.0.0.1:2",
+    "api_address": "http://127.0.0.1:3",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("a", Link.LOST, Link.CONNECTED),  # it was closed once and came again
+        ("b", Link.CONNECTED, Link.RETIRING),
+        ("d", Link.CONNECTED, Link.LOST),
+        ("d", Link.NEVER, Link.LOST),  # came and went between two heartbeats
+        ("e", Link.NEVER, Link.NEVER),
+        ("e", Link.CONNECTED, Link.LOST),  # a scheduler that started anew knows nobody
+        ("e", Link.RETIRING, Link.LOST),
+    ],
+)
+def test_link(name: str, before: Link, after: Link) -> None:
+    assert Heartbeat.from_json(MESSAGE, "abcde", None).link(name, before) is after
+
+
+def test_names_of_nobody_are_left_out() -> None:
+    beat = Heartbeat.from_json({**MESSAGE, "active_workers": ["a", "stranger", 7]}, "abc", None)
+    assert beat.active == {"a"}
+
+
+def test_the_sites_limit_binds_a_scheduler_that_asks_for_more() -> None:
+    assert Heartbeat.from_json(MESSAGE, "", 2).count == 2
+    assert Heartbeat.from_json(MESSAGE, "", None).count == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": -1},
+        {"count": "3"},
+        {"count": True},
+        {"count": 1.5},
+        {"active_workers": None},
+        {"scheduler_address": 7},
+        {"api_address": "x" * 300},
+    ],
+)
+def test_what_is_no_heartbeat_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Heartbeat.from_json({**MESSAGE, **change}, "abc", None)
+
+
+def test_a_field_that_is_missing_is_refused() -> None:
+    with pytest.raises(KeyError):
+        Heartbeat.from_json({"count": 1}, "abc", None)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus
+
+from htcdaskgateway.records import WorkerState
+from htcdaskgateway.server.store import ENDED_RECORDS, WorkerStore
+from htcdaskgateway.server.verdicts import Link
+
+
+@pytest.fixture
+def store() -> Iterator[WorkerStore]:
+    manager = DataManager()
+    yield WorkerStore(manager, failure_limit=3)
+    manager.db.dispose()
+
+
+@pytest.fixture
+async def cluster(store: WorkerStore) -> Cluster:  # noqa: RUF029 - Cluster needs a running loop
+    made = store.db.create_cluster("analyst", {}, {})
+    store.db.update_cluster(made, status=JobStatus.RUNNING)
+    return made
+
+
+def scale(store: WorkerStore, cluster: Cluster, count: int) -> bool:
+    store.db.update_cluster(cluster, count=count)
+    return store.match_count(cluster)
+
+
+def connect(store: WorkerStore, cluster: Cluster, *names: str) -> None:
+    for name in names:
+        store.watch(cluster).links[name] = (Link.CONNECTED, time.time())
+    store.save([(cluster.workers[name], {"status": JobStatus.RUNNING}) for name in names])
+
+
+def wanted(store: WorkerStore, cluster: Cluster) -> list[str]:
+    return [worker.name for worker in store.wanted(cluster)]
+
+
+async def test_scale_up_makes_the_missing_records_only(store: WorkerStore, cluster: Cluster) -> None:
+    assert scale(store, cluster, 3)
+    first = set(wanted(store, cluster))
+    assert not scale(store, cluster, 3)
+    assert scale(store, cluster, 5)
+    assert first < set(wanted(store, cluster))
+    assert len(wanted(store, cluster)) == 5
+
+
+async def test_a_thousand_records_are_made_in_one_transaction(store: WorkerStore, cluster: Cluster) -> None:
+    revision = store.watch(cluster).revision
+    scale(store, cluster, 1000)
+    assert len(wanted(store, cluster)) == 1000
+    assert store.watch(cluster).revision == revision + 1
+    assert len({worker.id for worker in store.wanted(cluster)}) == 1000
+
+
+async def test_scale_down_leaves_connected_workers_to_the_scheduler(
+    store: WorkerStore, cluster: Cluster
+) -> None:
+    scale(store, cluster, 6)
+    connect(store, cluster, *wanted(store, cluster)[:4])
+    scale(store, cluster, 2)
+    assert len(wanted(store, cluster)) == 4
+    assert all(store.link(worker)[0] is Link.CONNECTED for worker in store.wanted(cluster))
+
+
+async def test_a_worker_that_retires_is_replaced_when_the_count_rises(
+    store: WorkerStore, cluster: Cluster
+) -> None:
+    scale(store, cluster, 3)
+    names = wanted(store, cluster)
+    connect(store, cluster, *names)
+    store.watch(cluster).links[names[0]] = (Link.RETIRING, time.time())
+    store.save([(cluster.workers[names[0]], {"close_expected": True})])
+    assert not scale(store, cluster, 2)
+    assert scale(store, cluster, 3)
+    assert len(wanted(store, cluster)) == 4
+    assert not scale(store, cluster, 3)
+    assert len(wanted(store, cluster)) == 4
+
+
+async def test_after_enough_failed_starts_no_more_are_made(store: WorkerStore, cluster: Cluster) -> None:
+    for _ in range(3):
+        scale(store, cluster, 1)
+        store.fail([(worker, "held: [13/2] x") for worker in list(store.wanted(cluster))])
+    assert not scale(store, cluster, 1)
+    assert store.watch(cluster).problem == (
+        "Gave up: 3 attempts in a row to start workers failed. The last: held: [13/2] x. "
+        "scale() or adapt() tries again."
+    )
+    store.try_again(cluster)
+    assert scale(store, cluster, 1)
+    assert store.watch(cluster).problem == ""
+
+
+async def test_one_refusal_of_many_workers_is_one_attempt(store: WorkerStore, cluster: Cluster) -> None:
+    scale(store, cluster, 10)
+    store.fail([(worker, "refused") for worker in list(store.wanted(cluster))], one_try=True)
+    assert not store.given_up(cluster)
+    assert store.watch(cluster).problem == ""
+
+
+async def test_workers_that_were_connected_are_replaced_without_end(
+    store: WorkerStore, cluster: Cluster
+) -> None:
+    for _ in range(10):
+        assert scale(store, cluster, 1)
+        connect(store, cluster, *wanted(store, cluster))
+        store.fail([(worker, "signal 9") for worker in list(store.wanted(cluster))])
+
+
+@pytest.mark.parametrize(
+    ("state", "link", "expected"),
+    [
+        ({}, Link.NEVER, WorkerState.WANTED),
+        ({"job_id": "1.0", "job_status": 1}, Link.NEVER, WorkerState.IDLE),
+        ({"job_id": "1.0", "job_status": 2}, Link.NEVER, WorkerState.STARTING),
+        ({"job_id": "1.0", "job_status": 2}, Link.CONNECTED, WorkerState.RUNNING),
+        ({"job_id": "1.0", "job_status": 2}, Link.RETIRING, WorkerState.LEAVING),
+        ({"job_id": "1.0", "job_status": 1}, Link.LOST, WorkerState.IDLE),
+        ({"job_id": "1.0", "job_status": 2}, Link.LOST, WorkerState.STARTING),
+    ],
+)
+async def test_state_of_a_record(
+    store: WorkerStore, cluster: Cluster, state: dict[str, object], link: Link, expected: WorkerState
+) -> None:
+    scale(store, cluster, 1)
+    [worker] = store.wanted(cluster)
+    store.save([(worker, {"state": state})])
+    store.watch(cluster).links[worker.name] = (link, 0.0)
+    assert store.record(worker).state is expected
+
+
+async def test_a_report_lists_the_last_ended_workers_only(store: WorkerStore, cluster: Cluster) -> None:
+    scale(store, cluster, ENDED_RECORDS + 20)
+    store.finish(list(store.wanted(cluster)))
+    scale(store, cluster, 2)
+    states = [record.state for record in store.report(cluster)]
+    assert states.count(WorkerState.FINISHED) == ENDED_RECORDS
+    assert states[-2:] == [WorkerState.WANTED] * 2
+
+
+async def test_records_are_found_again_by_the_next_gateway(tmp_path: Path) -> None:
+    settings = {"url": f"sqlite:///{tmp_path}/db", "encrypt_keys": [Fernet.generate_key()]}
+    first = DataManager(**settings)
+    cluster = first.create_cluster("analyst", {}, {})
+    first.update_cluster(cluster, status=JobStatus.RUNNING)
+    store = WorkerStore(first, 3)
+    scale(store, cluster, 2)
+    connect(store, cluster, wanted(store, cluster)[0])
+    store.save([(worker, {"state": {"job_id": "4.0", "host": "h"}}) for worker in store.wanted(cluster)])
+    before = store.report(cluster)
+    first.db.dispose()
+
+    second = DataManager(**settings)
+    # Until a heartbeat says otherwise, who was connected is taken to be so.
+    assert WorkerStore(second, 3).report(second.get_cluster(cluster.name)) == before
+    second.db.dispose()

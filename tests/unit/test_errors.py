@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from dask_gateway import GatewayClusterError
+
+from htcdaskgateway import errors
+from htcdaskgateway.client import errors as client_errors
+
+ALL = [
+    errors.HTCDaskError("A sentence.", {"fact": "x"}, "A remedy."),
+    errors.ConfigurationError("A sentence."),
+    errors.InvalidRequestError("A sentence."),
+    errors.ScheddUnavailableError("ap@here", "no route"),
+    errors.ScheddSilentError("ap@here", "a query", 30),
+    errors.SubmitRefusedError("ap@here", "quota"),
+    errors.ActionRefusedError("ap@here", "remove", "not yours"),
+    errors.SchedulerStartError("c1", "no dask"),
+    errors.SandboxError("/x", "read-only"),
+    errors.GatewayUnreachableError("http://x", "refused"),
+    errors.AuthenticationError("http://x", 401, ""),
+    errors.LimitError(1000, 10),
+    client_errors.ClusterFailedError("c1", "no dask"),
+    client_errors.RefusedError("no schedd"),
+    client_errors.WorkersMissingError(3, 1, 60, "no slot", "1 running, 2 idle"),
+]
+
+
+@pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+def test_every_error_survives_pickle(error: errors.HTCDaskError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+def test_every_error_is_listed_here() -> None:
+    def below(kind: type[Exception]) -> set[type[Exception]]:
+        return {kind}.union(*(below(sub) for sub in kind.__subclasses__()))
+
+    ours = {kind for kind in below(errors.HTCDaskError) if kind.__module__.startswith("htcdaskgateway.")}
+    abstract = {errors.CondorError}
+    others = {kind for kind in ours if kind.__module__.split(".")[1] in ("demo", "cli")}
+    assert ours - abstract - others == {type(error) for error in ALL}
+
+
+def test_the_full_text() -> None:
+    error = errors.HTCDaskError(
+        "Image 'x' is not there.", {"looked for": "/a\n/b", "nearest": "y"}, "Use the nearest name."
+    )
+    assert str(error) == (
+        "Image 'x' is not there.\n  looked for: /a\n              /b\n  nearest:    y\nUse the nearest name."
+    )
+
+
+def test_texts_hold_the_value_and_the_foreign_words() -> None:
+    assert str(errors.SubmitRefusedError("ap@here", "ERROR: quota")) == (
+        "The schedd ap@here refused the jobs.\n  HTCondor says: ERROR: quota"
+    )
+    assert str(errors.LimitError(1000, 10)) == (
+        "1000 workers are more than the site allows in one cluster: 10.\n"
+        "Ask for at most 10: cluster.scale(10)."
+    )
+    assert str(client_errors.WorkersMissingError(3, 1, 60, "", "1 running, 2 idle")).splitlines()[:2] == [
+        "1 of 3 workers are running after 60 s.",
+        "  workers: 1 running, 2 idle",
+    ]
+
+
+def test_code_written_for_other_libraries_catches_them() -> None:
+    assert isinstance(client_errors.RefusedError("x"), GatewayClusterError)
+    assert isinstance(client_errors.ClusterFailedError("c", "x"), GatewayClusterError)
+    assert isinstance(errors.InvalidRequestError("x"), ValueError)
+    assert isinstance(errors.GatewayUnreachableError("a", "x"), ConnectionError)
+    assert isinstance(errors.AuthenticationError("a", 403, "x"), PermissionError)
+    assert isinstance(client_errors.WorkersMissingError(1, 0, 1, "", ""), TimeoutError)
