@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -10,10 +11,19 @@ import pytest
 from dask_gateway import BasicAuth
 from tests.support.gateway import GatewayServer
 from tests.support.pool import Pool
+from tests.support.waiting import eventually
 
 from htcdaskgateway import HTCGateway, HTCGatewayCluster
 
 Connect = Callable[..., HTCGateway]
+
+
+@pytest.fixture(autouse=True)
+def _sent_by_value(request: pytest.FixtureRequest) -> None:
+    """Functions of the tests go to workers as they are: workers cannot import the tests."""
+    for function in vars(request.module).values():
+        if inspect.isfunction(function) and function.__module__ == request.module.__name__:
+            function.__module__ = "__main__"
 
 
 @pytest.fixture
@@ -27,6 +37,8 @@ def connect() -> Iterator[Connect]:
             return client
 
         yield start
+        for cluster in list(HTCGatewayCluster._instances):  # of a test that failed
+            cluster.close()
 
 
 @pytest.fixture
@@ -46,12 +58,22 @@ def cluster(server: GatewayServer, connect: Connect) -> Iterator[HTCGatewayClust
 def refusing_schedd(pool: Pool) -> Iterator[str]:
     """Name of a job attribute at which the schedd refuses a job, with words of its own."""
     file = pool.home / "config.d" / "50-refuse"
+
+    def reconfigure(names: str) -> None:
+        pool.command("condor_reconfig", "-daemon", "schedd")
+        eventually(
+            f"rules: {names}",
+            lambda: names in pool.command("condor_config_val", "-schedd", "SUBMIT_REQUIREMENT_NAMES"),
+            20,
+        )
+
     file.write_text(
         "SUBMIT_REQUIREMENT_NAMES = NotForTests\n"
-        "SUBMIT_REQUIREMENT_NotForTests = MY.RefuseThis =!= true\n"
+        "SUBMIT_REQUIREMENT_NotForTests = RefuseThis =!= true\n"
         'SUBMIT_REQUIREMENT_NotForTests_REASON = "the tests do not want this job"\n'
     )
-    pool.command("condor_reconfig", "-daemon", "schedd")
+    file.chmod(0o644)
+    reconfigure("NotForTests")
     yield "RefuseThis"
     file.unlink()
-    pool.command("condor_reconfig", "-daemon", "schedd")
+    reconfigure("Not defined")

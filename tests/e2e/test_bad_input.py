@@ -100,7 +100,7 @@ def test_no_schedd_of_that_name(
         f'c.HTCondorAccess.interface = "{interface}"\nc.HTCondorAccess.schedd_name = "no-such@schedd"\n'
     )
     with connect(server).new_cluster() as cluster:
-        with pytest.raises(RefusedError, match=r"The schedd no-such@schedd cannot be reached"):
+        with pytest.raises(RefusedError, match="The schedd no-such@schedd cannot be reached"):
             cluster.scale(2)
         assert live(cluster) == []
         assert cluster.gateway.sync(cluster.report).count == 0
@@ -121,9 +121,9 @@ def test_a_submit_that_the_schedd_refuses(
         assert live(cluster) == []
         assert server.jobs() == []
         assert cluster.gateway.sync(cluster.report).count == 0
-    with Gateway(server.url, auth=BasicAuth("analyst")) as stock, stock.new_cluster() as cluster:
-        with pytest.raises(GatewayClusterError, match="the tests do not want this job"):
-            cluster.scale(2)
+    stock = Gateway(server.url, auth=BasicAuth("analyst")).new_cluster()
+    with stock, pytest.raises(GatewayClusterError, match="the tests do not want this job"):
+        stock.scale(2)
 
 
 def test_a_scheduler_that_cannot_start(gateway: Callable[..., GatewayServer], connect: Connect) -> None:
@@ -146,3 +146,20 @@ def test_a_user_without_an_account(server: GatewayServer, connect: Connect, user
     with pytest.raises(InvalidRequestError, match=user):
         client.new_cluster()
     assert client.list_clusters() == []
+
+
+@pytest.mark.parametrize(
+    ("commands", "words"),
+    [
+        ({"queue": "7"}, "'queue' is not the name of a submit command"),
+        ({"executable": "/bin/sh"}, "the gateway sets it"),
+        ({"+HTCDaskUser": '"somebody"'}, "the gateway sets it"),
+        ({"rank": "1\nqueue 100"}, "rank"),
+    ],
+)
+def test_a_submit_command_that_no_site_may_set(
+    gateway: Callable[..., GatewayServer], commands: dict[str, str], words: str
+) -> None:
+    with pytest.raises(RuntimeError, match="the gateway ended") as caught:
+        gateway(f"c.HTCondorClusterConfig.submit_commands = {commands!r}\n")
+    assert words in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.gateway import GatewayServer
 from tests.support.waiting import eventually
 from tests.support.watching import exactly, no_jobs
 
+from htcdaskgateway.client.errors import ClusterFailedError
 from htcdaskgateway.server.sandbox import SECRETS
 
 pytestmark = pytest.mark.condor
@@ -69,7 +71,7 @@ def test_idle_jobs_go_as_well(gateway: Callable[..., GatewayServer], connect: Co
 def test_a_client_that_is_killed(
     gateway: Callable[..., GatewayServer], run_client: Callable[..., ClientProcess], connect: Connect
 ) -> None:
-    server = gateway("c.ClusterConfig.idle_timeout = 3\n")
+    server = gateway("c.ClusterConfig.idle_timeout = 10\n")
     session = run_client(
         """
 import time
@@ -88,7 +90,7 @@ time.sleep(600)
     name = session.output().split()[-1]
     assert len(server.jobs()) == 2
     session.kill()
-    eventually("the cluster is gone", lambda: not connect(server).list_clusters(), 20)
+    eventually("the cluster is gone", lambda: not connect(server).list_clusters(), 30)
     nothing_is_left(server, name)
 
 
@@ -98,4 +100,15 @@ def test_the_end_of_the_gateway_where_clusters_end_with_it(server: GatewayServer
     exactly(server, cluster, 2)
     server.stop()
     nothing_is_left(server, cluster.name)
+    cluster.close()
+
+
+def test_who_waits_for_workers_hears_of_the_end(server: GatewayServer, connect: Connect) -> None:
+    cluster = connect(server).new_cluster()
+    cluster.scale(20)  # more than the pool has slots
+    stop = threading.Timer(1, connect(server).stop_cluster, [cluster.name])
+    stop.start()
+    with pytest.raises(ClusterFailedError, match=f"Cluster {cluster.name} is not running"):
+        cluster.wait_for_workers(20, timeout=60)
+    stop.join()
     cluster.close()

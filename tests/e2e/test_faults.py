@@ -62,8 +62,8 @@ def test_a_removed_job_is_replaced_and_its_record_says_who_removed_it(
     exactly(server, cluster, 2)
     [failed] = in_state(cluster, WorkerState.FAILED)
     assert failed.job_id == first.job_id
-    assert "its job was removed" in failed.reason
-    assert "root" in failed.reason
+    # HTCondor takes this machine's root for its own account
+    assert failed.reason.startswith("its job was removed: via condor_rm (by user condor)")
 
 
 def test_a_held_job_fails_its_record_and_the_cluster_lives_on(
@@ -85,11 +85,11 @@ def test_a_held_job_fails_its_record_and_the_cluster_lives_on(
 def test_after_a_few_held_jobs_the_cluster_stops_trying_and_says_why(
     gateway: Callable[..., GatewayServer], connect: Connect
 ) -> None:
-    # `on_exit_hold`-like: the transfer of a file that does not exist is what HTCondor itself holds for
     server = gateway(
-        "c.HTCondorClusterConfig.submit_commands = {'transfer_output_remaps': '\"x=/no/such/dir/x\"',"
-        " 'periodic_hold': 'JobStatus == 2', 'periodic_hold_reason': '\"the site does not like it\"',"
-        " 'periodic_hold_subcode': '7'}\n"
+        "c.HTCondorClusterConfig.submit_commands = {\n"
+        "    'periodic_hold': 'JobStatus == 2',\n"
+        "    'periodic_hold_reason': '\"the site does not like it\"',\n"
+        "    'periodic_hold_subcode': '7'}\n"
     )
     with connect(server).new_cluster() as cluster:
         cluster.scale(1)

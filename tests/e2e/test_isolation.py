@@ -26,7 +26,7 @@ def attempt(paths: list[str]) -> dict[str, str]:
     found = {"me": pwd.getpwuid(os.geteuid()).pw_name}
     for path in map(Path, paths):
         try:
-            found[str(path)] = f"read {os.listdir(path) if path.is_dir() else len(path.read_bytes())}"
+            found[str(path)] = f"read {list(path.iterdir()) if path.is_dir() else len(path.read_bytes())}"
         except OSError as error:
             found[str(path)] = type(error).__name__
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from dask_gateway import GatewayCluster
 
-from htcdaskgateway.client.errors import WorkersMissingError
+from htcdaskgateway.client.errors import ClusterFailedError, WorkersMissingError
 from htcdaskgateway.client.gateway import HTCGateway
 from htcdaskgateway.client.report import WorkersReport, worker_count
 from htcdaskgateway.errors import InvalidRequestError, LimitError
@@ -22,16 +22,17 @@ class HTCGatewayCluster(GatewayCluster):
     With ``asynchronous=True`` every method that asks the gateway returns an awaitable.
     """
 
+    _gateway: HTCGateway
+
     @property
     def gateway(self) -> HTCGateway:
         return self._gateway
 
     @gateway.setter
     def gateway(self, gateway: Any) -> None:
-        # dask-gateway's constructor makes a plain client of its own
-        self._gateway = HTCGateway.like(gateway)
-        if not gateway.asynchronous:
-            gateway.close()
+        # dask-gateway's constructor makes a plain client: it becomes one of ours, loop, session and all.
+        gateway.__class__ = HTCGateway
+        self._gateway = gateway
 
     def workers(self) -> Any:
         """What the gateway knows of each worker.
@@ -117,6 +118,8 @@ class HTCGatewayCluster(GatewayCluster):
 
         Raises
         ------
+        ClusterFailedError
+            The cluster has ended.
         WorkersMissingError
             The time is over, or the gateway has given up; says what the missing ones wait for.
         """
@@ -132,6 +135,8 @@ class HTCGatewayCluster(GatewayCluster):
                 on_change(report)
             if report.running >= n_workers:
                 return
+            if report.has_ended:
+                raise ClusterFailedError(self.name, report.problem or f"its status is {report.status}")
             seconds = time.monotonic() - start
             left = None if timeout is None else timeout - seconds
             if report.gave_up or report.count < n_workers or (left is not None and left <= 0):

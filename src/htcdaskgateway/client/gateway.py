@@ -116,10 +116,11 @@ class HTCGateway(Gateway):
             "loop": self.loop,
         }
 
-    @classmethod
-    def like(cls, gateway: Gateway) -> HTCGateway:
-        """Make one with the address, credentials and event loop of another client."""
-        return cls(**cls._settings(gateway))
+    def close(self) -> Any:
+        """Close the client; a second time does nothing."""
+        if self.asynchronous or self._loop_runner.is_started():
+            return super().close()
+        return None
 
     def __repr__(self) -> str:
         return f"HTCGateway<{self.address}>"

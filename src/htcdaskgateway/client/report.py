@@ -21,6 +21,8 @@ class WorkersReport:
     ----------
     revision : int
         Grows with every change, as long as the gateway runs.
+    status : str
+        Of the cluster: ``pending``, ``running``, ``stopping``, ``stopped`` or ``failed``.
     count : int
         How many workers are wanted.
     maximum : int or None
@@ -33,6 +35,7 @@ class WorkersReport:
     """
 
     revision: int
+    status: str
     count: int
     maximum: int | None
     gave_up: bool
@@ -42,9 +45,12 @@ class WorkersReport:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WorkersReport:
         workers = tuple(WorkerRecord.from_json(record) for record in data["workers"])
-        return cls(
-            data["revision"], data["count"], data["maximum"], data["gave_up"], data["problem"], workers
-        )
+        plain = ("revision", "status", "count", "maximum", "gave_up", "problem")
+        return cls(**{name: data[name] for name in plain}, workers=workers)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status not in ("pending", "running")
 
     @property
     def running(self) -> int:

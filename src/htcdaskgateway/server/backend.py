@@ -71,6 +71,8 @@ class HTCondorBackend(HTCondorSettings):
             log=self.log,
         )
         self.default_host = self.launcher.host
+        # What the site adds to every job is tried now, and not when the first user asks for workers.
+        self._jobs("cluster", "user", self.cluster_config_class(parent=self), ["worker"])
         self.log.info("The jobs of this gateway carry HTCDaskGateway = %r", self.keeper.gateway)
         self._keeping = asyncio.ensure_future(self.keeper.run())
         self.task_pool.spawn(self.clean_sandboxes_loop())
@@ -262,21 +264,7 @@ class HTCondorBackend(HTCondorSettings):
         """Submit description of workers, with the files that their jobs need in place."""
         sandbox, config = self.sandbox(cluster.name), cluster.config
         through_proxy = self.worker_contact == "gateway-proxy"
-        request = JobRequest(
-            gateway=self.keeper.gateway,
-            cluster_name=cluster.name,
-            user=cluster.username,
-            cores=config.worker_cores,
-            memory=config.worker_memory,
-            disk=config.worker_disk,
-            sandbox=str(sandbox.path),
-            worker_names=tuple(names),
-            batch_name=f"dask-{cluster.username}-{cluster.name[:8]}",
-            worker_lifetime=self.worker_lifetime,
-            held_lifetime=self.worker_held_lifetime,
-            lease=self.job_lease,
-            submit_commands=config.submit_commands,
-        )
+        description = self._jobs(cluster.name, cluster.username, config, names)
         environment = worker_env(
             command=config.worker_cmd,
             contact=f"tls://{self.worker_contact_address}" if through_proxy else cluster.scheduler_address,
@@ -289,7 +277,6 @@ class HTCondorBackend(HTCondorSettings):
             host=self.worker_host,
             environment=config.environment,
         )
-        description = worker_jobs(request)
         try:
             sandbox.prepare(
                 {
@@ -302,6 +289,25 @@ class HTCondorBackend(HTCondorSettings):
         except OSError as error:
             raise SandboxError(str(sandbox.path), str(error)) from error
         return description
+
+    def _jobs(self, cluster: str, user: str, config: Any, names: Sequence[str]) -> SubmitDescription:
+        return worker_jobs(
+            JobRequest(
+                gateway=self.keeper.gateway,
+                cluster_name=cluster,
+                user=user,
+                cores=config.worker_cores,
+                memory=config.worker_memory,
+                disk=config.worker_disk,
+                sandbox=str(self.sandbox(cluster).path),
+                worker_names=tuple(names),
+                batch_name=f"dask-{user}-{cluster[:8]}",
+                worker_lifetime=self.worker_lifetime,
+                held_lifetime=self.worker_held_lifetime,
+                lease=self.job_lease,
+                submit_commands=config.submit_commands,
+            )
+        )
 
     async def reconcile_worker(self, worker: Worker) -> None:
         """Leave single workers alone: the keeper does them all together."""

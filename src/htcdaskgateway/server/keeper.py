@@ -15,6 +15,7 @@ from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
 from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, Schedd, SubmitDescription
 from htcdaskgateway.errors import (
     CondorError,
+    ConfigurationError,
     HTCDaskError,
     InvalidRequestError,
     SandboxError,
@@ -113,7 +114,7 @@ class Keeper:
         self.store.save([(w, {"state": {"asked": True}}) for w in workers])
         try:
             ids = await self.schedd.submit(self.describe(cluster, names))
-        except (SubmitRefusedError, InvalidRequestError, SandboxError) as error:
+        except (SubmitRefusedError, InvalidRequestError, ConfigurationError, SandboxError) as error:
             self.store.fail([(w, in_one_line(error)) for w in workers], one_try=True)
             raise
         except ScheddUnavailableError as error:

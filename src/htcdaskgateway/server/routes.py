@@ -41,6 +41,7 @@ async def get_workers(request: web.Request) -> web.Response:
         {
             "revision": watch.revision,
             "submitter": "gateway",
+            "status": cluster.model_status.name.lower(),
             "count": cluster.count,
             "maximum": cluster.config.get("cluster_max_workers"),
             "gave_up": backend.store.given_up(cluster),

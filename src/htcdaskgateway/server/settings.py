@@ -100,7 +100,7 @@ class HTCondorSettings(DBBackendBase):
         300, min=1, help="Seconds without a heartbeat after which a scheduler counts as lost.", config=True
     )
     cluster_heartbeat_period = Integer(
-        5, min=1, help="Seconds between two heartbeats of a scheduler.", config=True
+        2, min=1, help="Seconds between two heartbeats of a scheduler.", config=True
     )
     cluster_status_period = Float(
         2, min=0.1, help="Seconds between two looks at the schedulers' processes.", config=True

@@ -10,7 +10,7 @@ from htcdaskgateway.records import WorkerRecord, WorkerState
 
 
 def report(*workers: WorkerRecord, problem: str = "") -> WorkersReport:
-    return WorkersReport(1, 3, None, False, problem, workers)
+    return WorkersReport(1, "running", 3, None, False, problem, workers)
 
 
 def worker(state: str, reason: str = "", since: float = 0) -> WorkerRecord:
@@ -54,7 +54,8 @@ def test_why_is_the_problem_else_the_latest_reason() -> None:
 
 def test_an_answer_of_a_newer_gateway_is_understood() -> None:
     record: dict[str, Any] = {"name": "w", "state": "idle", "job_id": "1.0", "from_the_future": 1}
-    data = {"revision": 4, "count": 1, "maximum": 9, "gave_up": False, "problem": "", "workers": [record]}
-    parsed = WorkersReport.from_json({**data, "from_the_future": 1})
+    data = {"revision": 4, "status": "running", "count": 1, "maximum": 9, "gave_up": False, "problem": ""}
+    parsed = WorkersReport.from_json({**data, "workers": [record], "from_the_future": 1})
     assert parsed.workers == (WorkerRecord("w", WorkerState.IDLE, job_id="1.0"),)
     assert parsed.maximum == 9
+    assert not parsed.has_ended

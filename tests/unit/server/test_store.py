@@ -21,7 +21,7 @@ def store() -> Iterator[WorkerStore]:
 
 
 @pytest.fixture
-async def cluster(store: WorkerStore) -> Cluster:  # noqa: RUF029 - Cluster needs a running loop
+async def cluster(store: WorkerStore) -> Cluster:
     made = store.db.create_cluster("analyst", {}, {})
     store.db.update_cluster(made, status=JobStatus.RUNNING)
     return made

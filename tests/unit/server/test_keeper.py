@@ -1,0 +1,305 @@
+"""The loop over the queue, with a schedd in memory whose faults can be switched on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus, Worker
+from tests.doubles import FakeSchedd
+
+from htcdaskgateway.condor.jobs import JobRequest, worker_jobs
+from htcdaskgateway.condor.schedd import Action, SubmitDescription
+from htcdaskgateway.errors import (
+    SandboxError,
+    ScheddSilentError,
+    ScheddUnavailableError,
+    SubmitRefusedError,
+)
+from htcdaskgateway.records import WorkerState
+from htcdaskgateway.server.keeper import Keeper
+from htcdaskgateway.server.store import WorkerStore
+from htcdaskgateway.server.verdicts import Limits, Link
+
+GATEWAY = "gateway-1"
+
+
+class Scene:
+    """One gateway without its processes: records, keeper, schedd."""
+
+    def __init__(self, url: str = "sqlite:///:memory:", schedd: FakeSchedd | None = None) -> None:
+        self.db = DataManager(url, encrypt_keys=KEYS)
+        self.store = WorkerStore(self.db, failure_limit=3)
+        self.schedd = schedd or FakeSchedd()
+        self.sandbox_broken = False
+        self.keeper = Keeper(
+            self.schedd,
+            GATEWAY,
+            self.store,
+            describe=self.describe,
+            last_words=lambda cluster, worker: "last words",
+            limits=Limits(start=600, lost=30, idle=0, period=5, grace=0),
+            log=logging.getLogger("test"),
+        )
+
+    def describe(self, cluster: Cluster, names: Sequence[str]) -> SubmitDescription:
+        if self.sandbox_broken:
+            raise SandboxError("/sandbox", "No space left on device")
+        return worker_jobs(
+            JobRequest(GATEWAY, cluster.name, cluster.username, 1, 2**30, "/sandbox", tuple(names))
+        )
+
+    def cluster(self, user: str = "analyst") -> Cluster:
+        made = self.db.create_cluster(user, {}, {})
+        self.db.update_cluster(made, status=JobStatus.RUNNING)
+        return made
+
+    def scale(self, cluster: Cluster, count: int) -> None:
+        self.db.update_cluster(cluster, count=count)
+        self.store.match_count(cluster)
+
+    def wanted(self, cluster: Cluster) -> list[Worker]:
+        return list(self.store.wanted(cluster))
+
+    def states(self, cluster: Cluster) -> list[str]:
+        return sorted(str(record.state) for record in self.store.report(cluster))
+
+    def reasons(self, cluster: Cluster) -> set[str]:
+        return {record.reason for record in self.store.report(cluster)}
+
+    def close(self) -> None:
+        self.db.db.dispose()
+
+
+KEYS = [b"x7C9yf9qWQhH0nYdLJ3F2vS1b3cYt0lq7J6k5m4n3o8="]
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.close()
+
+
+async def test_a_scale_request_is_one_transaction_and_one_query_serves_all_clusters(scene: Scene) -> None:
+    first, second = scene.cluster(), scene.cluster("analyst2")
+    scene.scale(first, 1000)
+    scene.scale(second, 3)
+    await scene.keeper.round()
+    assert [len(description.worker_names) for description in scene.schedd.submits] == [1000, 3]
+    assert scene.schedd.queries == 1
+    assert scene.states(second) == ["starting"] * 3
+    await scene.keeper.round()
+    assert len(scene.schedd.submits) == 2
+
+
+async def test_a_removal_is_one_act_over_all_clusters(scene: Scene) -> None:
+    clusters = [scene.cluster(), scene.cluster()]
+    for cluster in clusters:
+        scene.scale(cluster, 50)
+    await scene.keeper.round()
+    scene.scale(clusters[0], 0)
+    scene.db.update_cluster(clusters[1], target=JobStatus.STOPPED)
+    await scene.keeper.round()
+    assert [(action, len(ids)) for action, ids in scene.schedd.acts] == [(Action.REMOVE, 100)]
+
+
+async def test_a_schedd_that_is_silent_decides_nothing(scene: Scene) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 3)
+    await scene.keeper.round()
+    before = scene.store.report(cluster)
+    scene.schedd.silent = "not acted"
+    for _ in range(3):
+        with pytest.raises(ScheddSilentError):
+            await scene.keeper.round()
+    assert scene.store.report(cluster) == before
+    assert scene.keeper.trouble == "The schedd fake@ did not answer a query in 30 s."
+    scene.schedd.silent = ""
+    await scene.keeper.round()
+    assert scene.keeper.trouble == ""
+    assert (len(scene.schedd.submits), scene.schedd.acts) == (1, [])
+
+
+@pytest.mark.parametrize("outcome", ["acted", "not acted"])
+async def test_a_submit_whose_answer_is_lost(scene: Scene, outcome: str) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 3)
+    scene.schedd.silent = outcome
+    with pytest.raises(ScheddSilentError):
+        await scene.keeper.submit(cluster)
+    with pytest.raises(ScheddSilentError):
+        await scene.keeper.round()
+    assert set(scene.states(cluster)) == {"wanted"}
+    scene.schedd.silent = ""
+    for _ in range(3):
+        await scene.keeper.round()
+    assert len(scene.schedd.submits) == 1
+    assert len(scene.schedd.jobs) == 3
+    assert scene.states(cluster) == ["starting"] * 3
+    assert {job.observed.worker_name for job in scene.schedd.jobs.values()} == {
+        worker.name for worker in scene.wanted(cluster)
+    }
+
+
+@pytest.mark.parametrize("outcome", ["acted", "not acted"])
+async def test_a_gateway_that_ends_during_a_submit(tmp_path: Path, outcome: str) -> None:
+    url = f"sqlite:///{tmp_path}/db"
+    first = Scene(url)
+    cluster = first.cluster()
+    first.scale(cluster, 3)
+    first.schedd.silent = outcome  # what this gateway would have heard does not matter
+    with pytest.raises(ScheddSilentError):
+        await first.keeper.submit(cluster)
+    first.close()
+    first.schedd.silent = ""
+    second = Scene(url, first.schedd)
+    for _ in range(3):
+        await second.keeper.round()
+    assert len(second.schedd.jobs) == 3
+    assert second.states(second.db.get_cluster(cluster.name)) == ["starting"] * 3
+    second.close()
+
+
+async def test_two_jobs_of_one_worker(scene: Scene) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 1)
+    await scene.keeper.round()
+    [worker] = scene.wanted(cluster)
+    await scene.schedd.submit(scene.describe(cluster, [worker.name]))
+    await scene.keeper.round()
+    assert list(scene.schedd.jobs) == [worker.state["job_id"]]
+
+
+async def test_jobs_that_nobody_knows_are_removed_and_those_of_another_gateway_are_not(scene: Scene) -> None:
+    request = JobRequest(GATEWAY, "gone", "analyst", 1, 2**30, "/sandbox", ("w1", "w2"))
+    await scene.schedd.submit(worker_jobs(request))
+    other = JobRequest("gateway-2", "theirs", "analyst", 1, 2**30, "/sandbox", ("w3",))
+    theirs = await scene.schedd.submit(worker_jobs(other))
+    await scene.keeper.round()
+    assert list(scene.schedd.jobs) == theirs
+
+
+async def test_a_schedd_that_cannot_be_reached_is_waited_for(scene: Scene) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 2)
+    scene.schedd.unavailable = "no route to host"
+    with pytest.raises(ScheddUnavailableError):
+        await scene.keeper.round()
+    assert scene.states(cluster) == ["wanted"] * 2
+    assert scene.reasons(cluster) == {"The schedd fake@ cannot be reached. no route to host"}
+    scene.schedd.unavailable = ""
+    await scene.keeper.round()
+    assert scene.states(cluster) == ["starting"] * 2
+    assert scene.reasons(cluster) == {""}
+
+
+async def test_refused_submits_end_after_a_few_attempts(scene: Scene) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 5)
+    scene.schedd.refuse = "over quota"
+    for _ in range(6):
+        await scene.keeper.round()
+    assert len(scene.schedd.submits) == 3
+    assert scene.wanted(cluster) == []
+    assert scene.reasons(cluster) == {"The schedd fake@ refused the jobs. over quota"}
+    assert "over quota" in scene.store.watch(cluster).problem
+    scene.store.try_again(cluster)
+    scene.store.match_count(cluster)
+    with pytest.raises(SubmitRefusedError):
+        await scene.keeper.submit(cluster)
+
+
+async def test_a_sandbox_that_cannot_be_written_is_a_refusal(scene: Scene) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 1)
+    scene.sandbox_broken = True
+    for _ in range(6):
+        await scene.keeper.round()
+    assert scene.reasons(cluster) == {"The sandbox /sandbox cannot be written. No space left on device"}
+    assert scene.schedd.submits == []
+
+
+async def test_one_cluster_that_is_refused_does_not_keep_the_others_waiting(scene: Scene) -> None:
+    broken, fine = scene.cluster(), scene.cluster()
+    scene.scale(broken, 1)
+    scene.scale(fine, 1)
+    scene.schedd.refuse = "over quota"
+    await scene.keeper.round()
+    scene.schedd.refuse = ""
+    await scene.keeper.round()
+    assert scene.states(fine)[-1] == "starting"
+
+
+async def test_a_held_job_fails_its_worker_and_is_removed(scene: Scene) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 2)
+    await scene.keeper.round()
+    victim, other = scene.wanted(cluster)
+    scene.schedd.hold(victim.state["job_id"], "no such file", 13, 2)
+    await scene.keeper.round()
+    record = scene.store.record(victim)
+    assert (record.state, record.reason) == (WorkerState.FAILED, "held: [13/2] no such file")
+    await scene.keeper.round()
+    assert victim.state["job_id"] not in scene.schedd.jobs
+    assert other in scene.wanted(cluster)
+    assert len(scene.wanted(cluster)) == 2
+
+
+async def test_a_job_that_ended_is_replaced_and_its_record_says_how(scene: Scene) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 1)
+    await scene.keeper.round()
+    [worker] = scene.wanted(cluster)
+    scene.schedd.end(worker.state["job_id"], exit_code=66)
+    await scene.keeper.round()
+    assert scene.store.record(worker).reason == "its job ended with exit code 66; last words: last words"
+    assert scene.schedd.searches == 1
+    await scene.keeper.round()
+    assert scene.states(cluster) == ["failed", "starting"]
+
+
+async def test_a_job_that_was_retired_has_finished(scene: Scene) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 1)
+    await scene.keeper.round()
+    [worker] = scene.wanted(cluster)
+    scene.store.watch(cluster).links[worker.name] = (Link.RETIRING, 0.0)
+    scene.store.save([(worker, {"close_expected": True})])
+    scene.db.update_cluster(cluster, count=0)
+    scene.schedd.end(worker.state["job_id"], exit_code=0)
+    await scene.keeper.round()
+    assert scene.states(cluster) == ["finished"]
+    assert scene.schedd.searches == 0
+
+
+async def test_a_worker_that_is_stopped_while_the_history_is_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = scene.cluster()
+    scene.scale(cluster, 1)
+    await scene.keeper.round()
+    [worker] = scene.wanted(cluster)
+    scene.schedd.end(worker.state["job_id"], exit_code=1)
+    search = scene.schedd.ended
+
+    async def stop_meanwhile(job_ids: Sequence[str]) -> object:
+        scene.store.finish([worker])
+        return await search(job_ids)
+
+    monkeypatch.setattr(scene.schedd, "ended", stop_meanwhile)
+    await scene.keeper.round()
+    assert scene.store.record(worker).state is WorkerState.FINISHED
+
+
+async def test_clear_waits_until_the_queue_is_empty(scene: Scene) -> None:
+    import time
+
+    cluster = scene.cluster()
+    scene.scale(cluster, 3)
+    await scene.keeper.round()
+    scene.db.update_cluster(cluster, target=JobStatus.STOPPED)
+    await scene.keeper.clear(time.time() + 10)
+    assert scene.schedd.jobs == {}
