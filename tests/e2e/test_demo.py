@@ -298,10 +298,13 @@ def test_a_demo_that_is_killed_takes_its_gateway_along(local_person: Person) -> 
 
 
 PASTED = """
+import urllib.request
 {lines}
 client = cluster.get_client()
 assert client.submit(sum, [1, 2]).result(timeout=60) == 3
 assert len(cluster.workers()) == 2
+with urllib.request.urlopen(cluster.dashboard_link, timeout=30) as page:
+    assert b"Dask" in page.read()
 client.close()
 cluster.close()
 gateway.close()

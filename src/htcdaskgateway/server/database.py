@@ -13,8 +13,11 @@ worker_table = db_base.workers
 identity = sa.Table(
     "htcdaskgateway_identity", db_base.metadata, sa.Column("instance", sa.Unicode(64), primary_key=True)
 )
-# BINARY(140), as declared upstream, is no type of PostgreSQL; for SQLite the two are the same.
+# As declared upstream these do for SQLite only: PostgreSQL has no type BINARY(140), and milliseconds since
+# the epoch are out of range for its INTEGER.
 db_base.clusters.c.token.type = sa.LargeBinary()
+for table in (db_base.clusters, db_base.workers):
+    table.c.start_time.type = table.c.stop_time.type = sa.BigInteger()
 # Their state is an enum class, or nothing. Unsaid, SQLAlchemy compiles every statement anew and warns.
 db_base._IntEnum.cache_ok = db_base._JSON.cache_ok = True
 
