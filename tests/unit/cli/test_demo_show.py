@@ -30,7 +30,9 @@ def report(*states: WorkerState, reason: str = "") -> WorkersReport:
         WorkerRecord(f"w{number}", state, f"7.{number}", reason=reason if state is WorkerState.FAILED else "")
         for number, state in enumerate(states)
     )
-    return WorkersReport(1, 2, None, False, "", workers)
+    return WorkersReport(
+        revision=1, status="running", count=2, maximum=None, gave_up=False, problem="", workers=workers
+    )
 
 
 def outcome() -> Outcome:

@@ -1,0 +1,20 @@
+# Both do all their own set-up: `make demo` and `make test` are all that a fresh machine needs.
+.PHONY: help demo test check clean
+
+help:
+	@echo 'make demo    gateway, HTCondor pool, a Dask cluster and an analysis on it; ARGS="--input FILE --keep"'
+	@echo 'make test    check, then all tests on a real HTCondor pool; ARGS="-k scale" goes to pytest'
+	@echo 'make check   format, lint, types, layers and unit tests: no HTCondor needed'
+	@echo 'make clean   the pool and everything that was built or cached for it'
+
+demo:
+	@scripts/demo $(ARGS)
+
+test:
+	@scripts/test $(ARGS)
+
+check:
+	@scripts/check
+
+clean:
+	@scripts/clean

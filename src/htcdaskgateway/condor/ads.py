@@ -1,0 +1,99 @@
+"""Which jobs are asked for, and what their ads say: the same for every way to HTCondor. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from htcdaskgateway.condor.quoting import instance_id
+from htcdaskgateway.condor.schedd import EndedJob, JobStatus, ObservedJob
+from htcdaskgateway.errors import InvalidRequestError
+
+QUEUE_ATTRIBUTES = (
+    "ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "RemoteHost",
+    "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "HTCDaskCluster", "HTCDaskWorker",
+)  # fmt: skip
+HISTORY_ATTRIBUTES = (
+    "ClusterId", "ProcId", "JobStatus", "ExitBySignal", "ExitCode", "ExitSignal", "RemoveReason",
+)  # fmt: skip
+# A job may wait in the queue for its owner to fetch the output, 10 days by HTCondor's default.
+_HISTORY_SECONDS = 14 * 86400
+
+
+def of_gateway(gateway: str) -> str:
+    """Write the constraint that selects the jobs of one gateway; ``=?=`` heeds upper and lower case."""
+    return f'HTCDaskGateway =?= "{instance_id(gateway)}"'
+
+
+def _number(job_id: str) -> tuple[int, int]:
+    cluster, _, process = job_id.partition(".")
+    # isdecimal alone takes other scripts' digits
+    if not (job_id.isascii() and cluster.isdecimal() and process.isdecimal()):
+        raise InvalidRequestError(f"{job_id!r} is not a job id such as '1234.0'.")
+    return int(cluster), int(process)
+
+
+def checked_ids(job_ids: Iterable[str]) -> list[str]:
+    """Refuse what is no id of one job: a bare number means a whole cluster of jobs to HTCondor."""
+    return ["{}.{}".format(*_number(job_id)) for job_id in dict.fromkeys(job_ids)]
+
+
+def of_ids(job_ids: Iterable[str]) -> str:
+    """Write the constraint that selects these jobs; runs of process ids are one term."""
+    clusters: dict[int, list[int]] = defaultdict(list)
+    for cluster, process in sorted(set(map(_number, job_ids))):
+        clusters[cluster].append(process)
+    terms = [
+        f"(ClusterId == {cluster} && ProcId >= {first} && ProcId <= {last})"
+        for cluster, processes in clusters.items()
+        for first, last in _runs(processes)
+    ]
+    return " || ".join(terms) or "false"
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return runs
+
+
+def stop_reading_at(job_ids: Iterable[str]) -> str:
+    """Write the expression at which a search through the history, newest first, can end.
+
+    Without it a job that the history lacks would make HTCondor read all of its files.
+    """
+    oldest = min(_number(job_id)[0] for job_id in job_ids)
+    return f"ClusterId < {oldest} && EnteredCurrentStatus < time() - {_HISTORY_SECONDS}"
+
+
+def observed(ad: Mapping[str, Any]) -> ObservedJob:
+    return ObservedJob(
+        job_id=f"{ad['ClusterId']}.{ad['ProcId']}",
+        cluster_name=str(ad.get("HTCDaskCluster") or ""),
+        worker_name=str(ad.get("HTCDaskWorker") or ""),
+        status=JobStatus(ad["JobStatus"]),
+        since=float(ad.get("EnteredCurrentStatus") or 0),
+        host=str(ad.get("RemoteHost") or ""),
+        hold_code=int(ad.get("HoldReasonCode") or 0),
+        hold_subcode=int(ad.get("HoldReasonSubCode") or 0),
+        hold_reason=str(ad.get("HoldReason") or ""),
+    )
+
+
+def ended(ad: Mapping[str, Any]) -> EndedJob:
+    status = JobStatus(ad["JobStatus"])
+    done = status is JobStatus.COMPLETED  # what the others carry is of an earlier run
+    by_signal = ad.get("ExitBySignal") is True
+    code, signal = ad.get("ExitCode"), ad.get("ExitSignal")
+    return EndedJob(
+        job_id=f"{ad['ClusterId']}.{ad['ProcId']}",
+        status=status,
+        exit_code=int(code) if done and not by_signal and code is not None else None,
+        exit_signal=int(signal) if done and by_signal and signal is not None else None,
+        removed_because="" if done else str(ad.get("RemoveReason") or ""),
+    )

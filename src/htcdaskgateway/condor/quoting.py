@@ -1,0 +1,78 @@
+"""Text of others, made safe for submit descriptions and ClassAd expressions; and read back again.
+
+A submit command's value is the rest of its line: trimmed, ``$(NAME)`` replaced, a backslash at the end
+joins the next line. ``$$(NAME)`` survives into the job ad and is replaced there at each match, so it
+cannot be quoted at all. Strings are in the old ClassAd syntax, whichever HTCondor it is: a backslash means
+itself, except before a quotation mark.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from htcdaskgateway.errors import HTCDaskError, InvalidRequestError
+
+_DOLLAR = "$(DOLLAR)"
+_UNREADABLE = {
+    "Cc": "a control character",
+    "Zl": "a line separator",
+    "Zp": "a line separator",
+    "Cs": "a surrogate",
+}
+
+
+def shown(text: str) -> str:
+    """Give the text as an error message shows it: on one line, not too long."""
+    return repr(text) if len(text) <= 200 else f"{text[:200]!r}…"
+
+
+def check_line(text: str, what: str, error: type[HTCDaskError] = InvalidRequestError) -> str:
+    """Refuse text that HTCondor would not read as a part of one line."""
+    for character in text:
+        if why := _UNREADABLE.get(unicodedata.category(character)):
+            raise error(f"{what} {shown(text)} holds {why}, {character!r}.")
+    return text
+
+
+def submit_value(text: str, what: str) -> str:
+    """Quote text as the whole value of a submit command."""
+    check_line(text, what)
+    if text != text.strip():
+        raise InvalidRequestError(f"{what} {shown(text)} begins or ends with white space.")
+    if text.endswith("\\"):
+        raise InvalidRequestError(f"{what} {shown(text)} ends with a backslash.")
+    if "$$" in text:
+        raise InvalidRequestError(f"{what} {shown(text)} holds '$$', which HTCondor replaces at each match.")
+    if _DOLLAR in text.upper():
+        raise InvalidRequestError(f"{what} {shown(text)} holds '{_DOLLAR}', which HTCondor replaces twice.")
+    return text.replace("$", _DOLLAR)
+
+
+def attribute_value(text: str, what: str) -> str:
+    """Quote text as the value of a submit command ``+Name``: a ClassAd string."""
+    check_line(text, what)
+    return submit_value('"' + text.replace('"', '\\"') + '"', what)
+
+
+def instance_id(text: str) -> str:
+    """Check the instance id of a gateway: the schedd is to find exactly its jobs.
+
+    Inside of a constraint the old and the new syntax of strings meet, so nothing in it needs quoting.
+    """
+    what = "The gateway's instance id"
+    check_line(text, what)
+    if not text or '"' in text or "\\" in text or len(text) > 128:
+        raise InvalidRequestError(
+            f"{what} {shown(text)} is not 1 to 128 characters without quotation marks and backslashes."
+        )
+    return text
+
+
+def expand(value: str, worker_name: str) -> str:
+    """Read a submit value back, for one worker; what HTCondor does with the two macros that we use."""
+    return value.replace("$(worker_name)", worker_name).replace(_DOLLAR, "$")
+
+
+def classad_text(literal: str) -> str:
+    """Read back the string that `attribute_value` wrote, after `expand`."""
+    return literal.strip()[1:-1].replace('\\"', '"')

@@ -1,0 +1,1 @@
+"""The main job of the facility as a demonstration: gateway, cluster, workers, an analysis, clean-up."""

@@ -1,0 +1,225 @@
+"""`start_worker.sh` run by real shells, with a program in the place of ``dask worker``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from htcdaskgateway.condor.worker_env import worker_env
+
+SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
+# Writes down how it was started.
+PROGRAM = f"""#!{sys.executable}
+import json, os, sys
+modes = {{name: oct(os.stat(name).st_mode & 0o777) for name in sorted(os.listdir("."))}}
+started = {{"arguments": sys.argv[1:], "environment": dict(os.environ), "modes": modes, "pid": os.getpid(),
+           "umask": oct(os.umask(0))}}
+json.dump(started, open(os.environ.get("REPORT", "report"), "w"))
+"""
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Job:
+    """A scratch directory as HTCondor makes it, and a program to run in it."""
+
+    def __init__(self, directory: Path, shell: str) -> None:
+        self.shell = shell
+        self.scratch = directory / "dir with spaces $(x) 'y'"
+        self.scratch.mkdir(0o700)
+        self.bin = directory / "bin"
+        self.bin.mkdir()
+        self.program = self.bin / "da sk"
+        self.program.write_text(PROGRAM)
+        self.program.chmod(0o755)
+        self.report = directory / "report"
+        for name in ("dask.crt", "dask.pem"):
+            (self.scratch / name).write_text(name)
+            (self.scratch / name).chmod(0o644)
+        self.values: dict[str, Any] = {
+            "command": [str(self.program), "worker", "it's"],
+            "contact": "tls://gateway:8786",
+            "nthreads": 2,
+            "memory_limit": 2**31,
+            "death_timeout": 60,
+        }
+
+    def write_environment(self, environment: dict[str, str] | None = None, **changes: Any) -> None:
+        environment = {"REPORT": str(self.report), **(environment or {})}
+        text = worker_env(**{**self.values, **changes}, environment=environment)
+        (self.scratch / "worker.env").write_text(text)
+
+    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        script = files("htcdaskgateway.worker").joinpath("start_worker.sh").read_text()
+        (self.scratch / "condor_exec.exe").write_text(script)
+        return subprocess.run(
+            [self.shell, "./condor_exec.exe", *arguments],
+            cwd=self.scratch,
+            env={"PATH": "/usr/bin:/bin", **env},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def started(self) -> dict[str, Any]:
+        return dict(json.loads(self.report.read_text()))
+
+
+@pytest.fixture
+def job(tmp_path: Path, shell: str) -> Job:
+    return Job(tmp_path, shell)
+
+
+def test_becomes_the_worker(job: Job) -> None:
+    job.write_environment({"MINE": "a\n'b'"})
+    done = job.run("w1", _CONDOR_SLOT="slot1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    started = job.started()
+    scratch = str(job.scratch)
+    assert started["arguments"] == [
+        "worker", "it's", "tls://gateway:8786", "--name", "w1",
+        "--tls-ca-file", f"{scratch}/dask.crt", "--tls-cert", f"{scratch}/dask.crt",
+        "--tls-key", f"{scratch}/dask.pem", "--nthreads", "2", "--memory-limit", "2147483648",
+        "--local-directory", f"{scratch}/work", "--death-timeout", "60", "--nanny", "--no-dashboard",
+    ]  # fmt: skip
+    environment = started["environment"]
+    assert environment["MINE"] == "a\n'b'"
+    assert environment["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "True"
+    assert environment["TMPDIR"] == f"{scratch}/tmp"
+    assert environment["HOME"] == scratch
+    assert environment["_CONDOR_SLOT"] == "slot1"
+    assert [name for name in environment if name.startswith("HTCDASK_")] == []
+    assert started["umask"] == "0o77"
+    modes = started["modes"]
+    assert "worker.env" not in modes
+    assert {modes["dask.crt"], modes["dask.pem"]} == {"0o600"}
+    assert {modes["work"], modes["tmp"]} == {"0o700"}
+
+
+def test_optional_arguments(job: Job) -> None:
+    job.write_environment(
+        sni="daskgateway-c1", worker_port="10000:10010", nanny_port="11000:11010", host="10.0.0.1"
+    )
+    assert job.run("w1").returncode == 0
+    assert job.started()["arguments"][-8:] == [
+        "--scheduler-sni", "daskgateway-c1", "--worker-port", "10000:10010",
+        "--nanny-port", "11000:11010", "--host", "10.0.0.1",
+    ]  # fmt: skip
+
+
+def test_is_replaced_by_the_worker(job: Job) -> None:
+    """No shell stays between HTCondor, which signals its job, and the worker."""
+    job.write_environment(environment={"REPORT": str(job.report)})
+    script = files("htcdaskgateway.worker").joinpath("start_worker.sh").read_text()
+    (job.scratch / "run").write_text(script)
+    process = subprocess.Popen([job.shell, "run", "w1"], cwd=job.scratch, env={"PATH": "/usr/bin:/bin"})
+    assert process.wait(30) == 0
+    assert job.started()["pid"] == process.pid
+
+
+def test_no_variable_of_the_user_changes_the_script(job: Job) -> None:
+    """Variables with the names that a script is likely to use, and a PATH without any program."""
+    mine = {
+        name: "mine"
+        for name in (
+            "name",
+            "scratch",
+            "file",
+            "code",
+            "settings",
+            "setting",
+            "HOME",
+            "TMPDIR",
+            "LANG",
+            "HTCDASK",
+        )
+    }
+    mine |= {"PATH": "/nowhere", "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "False"}
+    job.write_environment(mine)
+    assert job.run("w1").returncode == 0
+    started = job.started()
+    assert started["arguments"][2:5] == ["tls://gateway:8786", "--name", "w1"]
+    environment = started["environment"]
+    forced = {"TMPDIR", "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"}
+    assert {name: environment[name] for name in set(mine) - forced} == {
+        name: value for name, value in mine.items() if name not in forced
+    }
+    assert environment["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "True"
+    assert environment["TMPDIR"].endswith("/tmp")
+
+
+@pytest.mark.parametrize("name", ["dask.crt", "dask.pem", "worker.env"])
+def test_missing_file(job: Job, name: str) -> None:
+    job.write_environment()
+    (job.scratch / name).unlink()
+    done = job.run("w1")
+    assert done.returncode == 65
+    assert done.stderr.splitlines() == [
+        f"start_worker.sh on {os.uname().nodename}: "
+        f"the input file {name} is missing or cannot be read in {job.scratch}."
+    ]
+
+
+def test_missing_program(job: Job) -> None:
+    job.write_environment({"PATH": "/nowhere:/bin"}, command=["dask", "worker"])
+    done = job.run("w1")
+    assert done.returncode == 66
+    assert "the program 'dask' is not found, PATH is '/nowhere:/bin'." in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("",), ("a", "b")])
+def test_called_wrongly(job: Job, arguments: tuple[str, ...]) -> None:
+    job.write_environment()
+    done = job.run(*arguments)
+    assert done.returncode == 64
+    assert "expected the worker's name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "words"),
+    [
+        ("HTCDASK_RUNTIME=none", "HTCDASK_RUNTIME=docker", "the worker runtime 'docker' is not known here"),
+        ("export HTCDASK_RUNTIME=none\n", "", "the worker runtime '' is not known here"),
+        ("HTCDASK_NTHREADS=2", "HTCDASK_NTHREADS=", "worker.env does not set HTCDASK_NTHREADS."),
+    ],
+)
+def test_configured_wrongly(job: Job, replaced: str, by: str, words: str) -> None:
+    job.write_environment()
+    file = job.scratch / "worker.env"
+    text = file.read_text()
+    assert replaced in text
+    file.write_text(text.replace(replaced, by))
+    done = job.run("w1")
+    assert done.returncode == 64
+    assert words in done.stderr
+    assert not job.report.exists()
+
+
+def test_exit_code_is_the_workers(job: Job) -> None:
+    job.write_environment(command=["sh", "-c", "exit 7"])
+    assert job.run("w1").returncode == 7
+
+
+def test_script_is_executable_and_posix() -> None:
+    script = Path(str(files("htcdaskgateway.worker").joinpath("start_worker.sh")))
+    assert script.stat().st_mode & stat.S_IXUSR
+    assert script.read_text().startswith("#!/bin/sh\n")
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run([shellcheck, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
