@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -26,10 +27,9 @@ from benchmarks import ways
 from benchmarks.ground import Ground, prepared
 from benchmarks.results import BARE, GATEWAY, HAND, JOBQUEUE, Results, Series, rotated
 from rich.console import Console
-from tests.support.pool import NoPoolError, Pool, run_recipe, running_pool
+from tests.support.pool import BUILD_DEADLINE, HOLD, RECIPE, NoPoolError, Pool, running_pool
 
-BUILD_DEADLINE = 1200.0  # seconds
-QUEUE_DEADLINE = 600.0
+QUEUE_DEADLINE = 600.0  # seconds
 CONNECT_DEADLINE = 180.0
 POLL = 0.005  # seconds between two looks into the schedd's log
 SETTLE = 1.0  # seconds in which further transactions on the same jobs still count
@@ -100,7 +100,7 @@ def run(ground: Ground, options: argparse.Namespace, console: Console) -> Result
 def report(console: Console, what: str, row: dict[str, Series]) -> None:
     """One line for each repetition: the way to the table is long."""
     last = ", ".join(f"{name} {series.seconds[-1]:.2f} s" for name, series in row.items())
-    console.print(f"{what}: {last}", highlight=False, soft_wrap=True)
+    console.print(f"{what}: {last}", soft_wrap=True)
 
 
 def about(ground: Ground) -> dict[str, str]:
@@ -117,14 +117,19 @@ def about(ground: Ground) -> dict[str, str]:
 
 @contextmanager
 def held_pool() -> Iterator[Pool]:
-    """The pool, which survives a Ctrl-C that ends us: we still have jobs to remove from it."""
-    run_recipe("build", deadline=BUILD_DEADLINE)  # may take minutes, and can be interrupted
-    spared = (signal.SIGINT, signal.SIGHUP)  # what a terminal sends to all of its processes
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in spared}
-    with running_pool() as pool:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        yield pool
+    """The pool, out of the reach of a Ctrl-C until our jobs are removed from it.
+
+    A terminal sends it to all processes of the foreground, so the first holder is in a session of its own.
+    """
+    command = [str(RECIPE), "with", *HOLD]
+    holder = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        with running_pool() as pool:
+            yield pool
+    finally:
+        holder.communicate(timeout=BUILD_DEADLINE)
 
 
 def interrupted(number: int, frame: FrameType | None) -> NoReturn:
@@ -137,7 +142,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 100, 1000], metavar="N", help="jobs")
     parser.add_argument("--workers", type=int, default=8, metavar="N", help="workers that are to connect")
-    parser.add_argument("--repetitions", type=int, default=3, metavar="N")
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N")
     parser.add_argument(
         "--jobqueue-limit", type=int, default=100, metavar="N",
         help="largest size for dask-jobqueue, which starts one condor_submit for each job, all at once",
@@ -154,7 +159,7 @@ def parsed() -> argparse.Namespace:
 
 def main() -> int:
     options = parsed()
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     if os.geteuid() != 0:
         console.print("Only root can make the pool's accounts: run it as root.")
         return 2
@@ -164,7 +169,7 @@ def main() -> int:
         with held_pool() as pool, prepared(pool) as ground:
             results = run(ground, options, console)
     except NoPoolError as error:
-        console.print(f"There can be no pool here: {error}", highlight=False)
+        console.print(f"There can be no pool here: {error}")
         return 1
     except KeyboardInterrupt:
         console.print("Interrupted: jobs, gateway and files are cleared away.")

@@ -35,9 +35,13 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(f"{reason}. {HOW}")
 
 
-def pytest_configure() -> None:
-    """Clean up after SIGTERM as after Ctrl-C: gateways and their jobs would live on."""
+def pytest_configure(config: pytest.Config) -> None:
+    # Clean up after SIGTERM as after Ctrl-C: gateways and their jobs would live on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The finalizer of dask-gateway's own client, once closed, raises with this release of distributed:
+    # in whatever test the garbage is collected.
+    stock = "ignore:Exception ignored in. <function Gateway.__del__:pytest.PytestUnraisableExceptionWarning"
+    config.addinivalue_line("filterwarnings", stock)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from tests.doubles import FakeSchedd
 from tests.support.pool import Pool
+from tests.support.waiting import eventually
 
 from htcdaskgateway.condor.bindings import BindingsSchedd
 from htcdaskgateway.condor.jobs import INPUT_FILES, JobRequest, worker_jobs
@@ -151,7 +152,10 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     for schedd in made:
         await schedd.close()
     if kind in ("bindings", "tools"):
-        request.getfixturevalue("pool").remove(f'HTCDaskGateway == "{it.gateway}"')
+        pool, mine = request.getfixturevalue("pool"), f'HTCDaskGateway == "{it.gateway}"'
+        pool.remove(mine)
+        # Until then HTCondor makes the directory again to write its event log there.
+        eventually("an empty queue", lambda: not pool.queue(mine), 20)
     for sandbox in it.sandboxes:
         shutil.rmtree(sandbox)
 

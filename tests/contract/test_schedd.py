@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,8 +238,8 @@ async def test_hostile_names_arrive_unchanged(subject: Subject, pool: Pool) -> N
 
 @which_can_fail
 async def test_unavailable(subject: Subject, closed_address: dict[str, str]) -> None:
-    if isinstance(subject.schedd, FakeSchedd):
-        schedd = subject.schedd
+    schedd = subject.schedd
+    if isinstance(schedd, FakeSchedd):
         schedd.unavailable = "Failed to connect"
     else:
         schedd = subject.make(timeout=20, **closed_address)
@@ -335,6 +339,45 @@ async def test_many_waiting_calls_end_with_their_own_deadline(
     results = await asyncio.gather(*(schedd.query("g") for _ in range(10)), return_exceptions=True)
     assert time.monotonic() - started < 4
     assert {type(result) for result in results} <= {ScheddSilentError, ScheddUnavailableError}
+
+
+PARENT = """
+import asyncio, json, os
+from htcdaskgateway.condor.bindings import BindingsSchedd
+
+async def main():
+    schedd = BindingsSchedd(timeout=1, environment=json.loads(os.environ["MORE"]))
+    call = asyncio.create_task(schedd.query("g"))
+    while schedd._child.pid is None:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.5)
+    print(schedd._child.pid, flush=True)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.condor
+async def test_blocked_child_does_not_outlive_a_killed_parent(
+    as_owner: dict[str, str], silent_address: dict[str, str]
+) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "MORE": json.dumps({**as_owner, **silent_address})},
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(parent.communicate(), 30)
+    pid = int(out)
+    for _ in range(100):  # the call's deadline and 5 s
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        await asyncio.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the child still waits for the schedd")
 
 
 async def test_silent_double() -> None:

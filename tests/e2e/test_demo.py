@@ -243,12 +243,17 @@ def test_a_task_that_fails_says_which_file(local_person: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("moment", "number", "code"),
+    [
+        ("Sample ", signal.SIGINT, 130),
+        ("Gateway ", signal.SIGINT, 130),
+        ("Scheduler ", signal.SIGINT, 130),
+        ("Workers ", signal.SIGINT, 130),
+        ("Scheduler ", signal.SIGTERM, 143),
+        ("Gateway ", signal.SIGHUP, 129),
+    ],
 )
-@pytest.mark.parametrize("moment", ["Sample ", "Gateway ", "Scheduler ", "Workers "])
-def test_ended_by_a_signal_at_any_moment(local_person: Person, number: int, code: int, moment: str) -> None:
-    if number != signal.SIGINT and moment != "Scheduler ":
-        pytest.skip("one signal at every moment, every signal at one")
+def test_ended_by_a_signal_at_any_moment(local_person: Person, moment: str, number: int, code: int) -> None:
     demo = local_person.start()
     demo.wait_for(f"✓ {moment}")
     time.sleep(0.3)

@@ -71,7 +71,7 @@ def test_idle_jobs_go_as_well(gateway: Callable[..., GatewayServer], connect: Co
 def test_a_client_that_is_killed(
     gateway: Callable[..., GatewayServer], run_client: Callable[..., ClientProcess], connect: Connect
 ) -> None:
-    server = gateway("c.ClusterConfig.idle_timeout = 10\n")
+    server = gateway("c.ClusterConfig.idle_timeout = 20\n")
     session = run_client(
         """
 import time
@@ -90,7 +90,7 @@ time.sleep(600)
     name = session.output().split()[-1]
     assert len(server.jobs()) == 2
     session.kill()
-    eventually("the cluster is gone", lambda: not connect(server).list_clusters(), 30)
+    eventually("the cluster is gone", lambda: not connect(server).list_clusters(), 60)
     nothing_is_left(server, name)
 
 

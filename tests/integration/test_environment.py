@@ -121,7 +121,7 @@ def test_the_gateway_account_may_become_the_people_and_nobody_else(accounts: Acc
 @pytest.fixture
 def other_pool(pool: Pool) -> Iterator[Settings]:
     """Settings of a second pool, not up yet."""
-    settings = {
+    settings: Settings = {
         "HTCDASK_POOL_HOME": f"/var/tmp/htcdask-pool-test-{os.getpid()}",
         "HTCDASK_POOL_PORT": str(free_port()),
         "HTCDASK_KEEP_POOL": "0",

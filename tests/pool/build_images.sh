@@ -52,7 +52,7 @@ image_mismatched() {
   nice "$venv/bin/pip" install -q --python-version "$HTCDASK_POOL_OLD_PYTHON" --only-binary=:all: \
     --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 \
     --target "$packages" $HTCDASK_POOL_OLD_PACKAGES >"$(build_log pip_old)" 2>&1 || { tail -n 20 "$(build_log pip_old)" >&2; die "pip failed"; }
-  rm -rf "$packages/bin"; find "$packages" -name __pycache__ -prune -exec rm -rf {} +   # of the host's Python
+  rm -rf "${packages:?}/bin"; find "$packages" -name __pycache__ -prune -exec rm -rf {} +   # of the host's Python
   ln -sf python3 "$image/usr/bin/python"
   finish_image "$image" /usr/bin
   nice chroot "$image" /usr/bin/python3 -m compileall -q /usr/lib/python3.* /usr/local/lib/python3.* >"$(build_log compileall_old)" 2>&1 || true

@@ -6,7 +6,7 @@ pool_with() {
   with_lock begin_use
   # A signal from the terminal goes to the command too: let it end, then clean up.
   trap : INT TERM HUP
-  PATH=$HTCDASK_POOL_HOME/bin:$PATH CONDOR_CONFIG=$condor_config HTCDASK_POOL_HOME=$HTCDASK_POOL_HOME "$@" 5<&- || status=$?
+  env PATH="$HTCDASK_POOL_HOME/bin:$PATH" CONDOR_CONFIG="$condor_config" HTCDASK_POOL_HOME="$HTCDASK_POOL_HOME" "$@" 5<&- || status=$?
   with_lock end_use
   return $status
 }

@@ -71,12 +71,17 @@ def stop_reading_at(job_ids: Iterable[str]) -> str:
     return f"ClusterId < {oldest} && EnteredCurrentStatus < time() - {_HISTORY_SECONDS}"
 
 
+def _status(number: int) -> JobStatus:
+    # A newer HTCondor may have more of them; such a job waits, as far as we can tell.
+    return JobStatus(number) if number in list(JobStatus) else JobStatus.IDLE
+
+
 def observed(ad: Mapping[str, Any]) -> ObservedJob:
     return ObservedJob(
         job_id=f"{ad['ClusterId']}.{ad['ProcId']}",
         cluster_name=str(ad.get("HTCDaskCluster") or ""),
         worker_name=str(ad.get("HTCDaskWorker") or ""),
-        status=JobStatus(ad["JobStatus"]),
+        status=_status(ad["JobStatus"]),
         since=float(ad.get("EnteredCurrentStatus") or 0),
         host=str(ad.get("RemoteHost") or ""),
         hold_code=int(ad.get("HoldReasonCode") or 0),
@@ -86,7 +91,7 @@ def observed(ad: Mapping[str, Any]) -> ObservedJob:
 
 
 def ended(ad: Mapping[str, Any]) -> EndedJob:
-    status = JobStatus(ad["JobStatus"])
+    status = _status(ad["JobStatus"])
     done = status is JobStatus.COMPLETED  # what the others carry is of an earlier run
     by_signal = ad.get("ExitBySignal") is True
     code, signal = ad.get("ExitCode"), ad.get("ExitSignal")

@@ -117,34 +117,20 @@ def configuration(settings: GatewaySettings) -> str:
         "HTCondorBackend.cluster_heartbeat_period": 1,
         "HTCondorBackend.removal_grace": 2.0,
         "HTCondorBackend.worker_host": "127.0.0.1",
-        "HTCondorBackend.inherited_environment": _scheduler_environment(settings.directory / SCHEDULERS),
         "HTCondorAccess.interface": "bindings" if settings.pool.usable else "processes",
         "HTCondorAccess.schedd_name": settings.pool.schedd,
         "HTCondorAccess.slots": settings.workers,
         "HTCondorClusterConfig.scheduler_cmd": [dask, "scheduler"],
         "HTCondorClusterConfig.worker_cmd": [dask, "worker"],
     }
-    if settings.pool.usable:
-        values["HTCondorClusterConfig.submit_commands"] = _submit_commands(settings.pool)
+    if settings.pool.requirements:
+        values["HTCondorClusterConfig.submit_commands"] = {"requirements": settings.pool.requirements}
     lines = [f"c.{name} = {value!r}" for name, value in values.items()]
     lines.append("from pathlib import Path")
     lines.append(f"c.SimpleAuthenticator.password = Path({str(settings.password_file)!r}).read_text()")
     if not settings.outlives:
         lines.append(ENDS_WITH_DEMO)
     return "\n".join([*lines, ""])
-
-
-def _submit_commands(pool: Pool) -> dict[str, str]:
-    # A worker that loses its scheduler while it starts was seen to ignore SIGTERM; HTCondor waits
-    # ten minutes for such a job by default.
-    commands = {"job_max_vacate_time": "5"}
-    return {**commands, "requirements": pool.requirements} if pool.requirements else commands
-
-
-def _scheduler_environment(temporary: Path) -> dict[str, str]:
-    """What schedulers get of ours; distributed leaves a directory of its own where temporary files go."""
-    ours = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    return {**ours, "TMPDIR": str(temporary)}
 
 
 def write_configuration(settings: GatewaySettings) -> None:

@@ -60,8 +60,8 @@ def start(request: dict[str, Any]) -> dict[str, Any]:
                 stream.write(content)
         with os.fdopen(os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as log:
             process = subprocess.Popen(
-                request["command"], cwd=directory, env=request["environment"], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                request["command"], cwd=directory, env={"TMPDIR": str(directory), **request["environment"]},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
     except OSError:
         shutil.rmtree(directory)

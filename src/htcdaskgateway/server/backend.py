@@ -38,6 +38,7 @@ from htcdaskgateway.server.verdicts import Link
 
 HEARTBEAT_WAIT = 5.0  # seconds; a scheduler sends one at once when its count changes
 CLEAR_TIMEOUT = 30.0  # seconds that the end of the gateway may wait for the queue, where clusters end with it
+KILL_AFTER = 5  # seconds between HTCondor's SIGTERM and SIGKILL to a job that is removed; the default is 600
 TOKEN_FILE = "./dask-gateway-token"  # noqa: S105 - with a slash, dask-gateway takes it for a path
 
 
@@ -57,7 +58,13 @@ class HTCondorBackend(HTCondorSettings):
         private_directory(Path(self.sandbox_directory))
         database.protect(self.db_url)
         app.add_routes(routes)
+        app.on_shutdown.append(self._answer_who_waits)
         await super().setup(app)
+
+    async def _answer_who_waits(self, _: web.Application) -> None:
+        """Or their requests would hold up the end of the gateway."""
+        for watch in self.store.watches():
+            watch.touch()
 
     async def do_setup(self) -> None:
         self.store = WorkerStore(self.db, self.worker_start_failure_limit)
@@ -305,7 +312,7 @@ class HTCondorBackend(HTCondorSettings):
                 worker_lifetime=self.worker_lifetime,
                 held_lifetime=self.worker_held_lifetime,
                 lease=self.job_lease,
-                submit_commands=config.submit_commands,
+                submit_commands={"job_max_vacate_time": str(KILL_AFTER), **config.submit_commands},
             )
         )
 

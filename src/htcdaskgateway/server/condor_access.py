@@ -14,7 +14,7 @@ class HTCondorAccess(LoggingConfigurable):
     interface = CaselessStrEnum(
         ["bindings", "tools", "processes"],
         "bindings",
-        help="""``bindings``: HTCondor's Python package, in this process. ``tools``: ``condor_submit`` and
+        help="""``bindings``: HTCondor's Python package, in a child process. ``tools``: ``condor_submit`` and
         the other programs, for sites that wrap them. ``processes``: no HTCondor at all, workers are
         processes on this host; for demonstrations.""",
         config=True,

@@ -47,6 +47,9 @@ class WorkerStore:
     def watch(self, cluster: Cluster) -> Watch:
         return self._watches.setdefault(cluster.name, Watch())
 
+    def watches(self) -> list[Watch]:
+        return list(self._watches.values())
+
     def forget(self, cluster_name: str) -> None:
         self._watches.pop(cluster_name, None)
 

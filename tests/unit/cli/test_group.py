@@ -66,6 +66,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
         if name not in ("htcdaskgateway", "htcdaskgateway.errors"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)  # import raises ModuleNotFoundError
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.root").write_bytes(b"root")
     monkeypatch.setattr(sys, "argv", ["htcdask", "demo", "--input", str(tmp_path / "a.root")])
     with pytest.raises(SystemExit) as caught:

@@ -56,6 +56,9 @@ def test_observed() -> None:
     )
     bare = ads.observed({"ClusterId": 5, "ProcId": 3, "JobStatus": 1})
     assert bare == ObservedJob("5.3", "", "", JobStatus.IDLE)
+    assert (
+        ads.observed({"ClusterId": 5, "ProcId": 3, "JobStatus": 9}).status is JobStatus.IDLE
+    )  # of a newer HTCondor
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from tests.support.pool import Pool
+from hypothesis import given, settings
+from tests.hostile import HOSTILE
 
 from htcdaskgateway.condor.jobs import JobRequest, worker_jobs
 from htcdaskgateway.condor.quoting import attribute_value, classad_text, expand
@@ -248,15 +244,6 @@ def test_long_values_are_shown_short() -> None:
     assert len(str(caught.value)) < 400
 
 
-# What people may type: any text, and much of what means something to HTCondor or to a shell.
-PIECES = [
-    "$(worker_name)", "$(x)", "$$(x)", "$$([1])", "$(DOLLAR)", "$ENV(HOME)", "$INT(a)", "$", '"', '\\"', "\\",
-    "\n", "\r", "\0", "\t", " ", "queue", "queue 5", "+", "=", "# ", "(", ")", "'", "`", ";", "|", "&", "/",
-    "..", ",", "@=end", "if true", "include : x", "é", "\u2028", "\x85", "😀",
-]  # fmt: skip
-HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=8).map("".join)
-
-
 def parse(text: str) -> tuple[list[tuple[str, str]], list[str]]:
     """Read a submit file as HTCondor does: lines, joined after a backslash, trimmed; then the queue."""
     lines = re.sub(r"\\[ \t]*\n", "", text).split("\n")
@@ -281,7 +268,7 @@ def test_nobodys_text_adds_anything(
             description = with_(**changes)
         except InvalidRequestError:
             continue
-        request = replace(REQUEST, **changes)  # type: ignore[arg-type]
+        request = replace(REQUEST, **changes)
         pairs, names = parse(str(description))
         assert [name for name, _ in pairs] == list(worker_jobs(REQUEST).commands)
         assert tuple(names) == request.worker_names
@@ -309,62 +296,6 @@ def test_site_commands_add_one_line_each(name: str, value: str) -> None:
     assert len(pairs) == len(worker_jobs(REQUEST).commands) + 1
     assert names == ["w1", "w2"]
     assert pairs[-1] == (name, value.strip())
-
-
-def dry_run(pool: Pool, description: SubmitDescription, directory: Path) -> list[dict[str, str]]:
-    """Let HTCondor itself read it; the job ads that would come of it, values as text."""
-    file = directory / "jobs.sub"
-    file.write_text(str(description))
-    done = subprocess.run(
-        [str(pool.home / "bin" / "condor_submit"), "-verbose", "-dry-run", os.devnull, str(file)],
-        env=pool.env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 0, f"{file.read_text()}\n{done.stdout}{done.stderr}"
-    attribute = re.compile(r"^([A-Za-z_]\w*) = (.*)$", re.MULTILINE)
-    return [
-        dict(attribute.findall(ad)) for ad in re.split(r"^\*\* Proc", done.stdout, flags=re.MULTILINE)[1:]
-    ]
-
-
-@pytest.fixture(scope="session")
-def known(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    directory = tmp_path_factory.mktemp("known")
-    sandbox = prepare(directory / "sandbox")
-    return set().union(*dry_run(pool, with_(sandbox=str(sandbox)), directory))
-
-
-def prepare(sandbox: Path) -> Path:
-    sandbox.mkdir(exist_ok=True)
-    for name in ("start_worker.sh", "dask.crt", "dask.pem", "worker.env"):
-        (sandbox / name).write_text("#!/bin/sh\n")
-    return sandbox
-
-
-@pytest.mark.condor
-@given(user=HOSTILE, cluster=HOSTILE, batch=HOSTILE)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_htcondor_reads_what_was_meant(
-    pool: Pool, known: set[str], tmp_path: Path, user: str, cluster: str, batch: str
-) -> None:
-    sandbox = prepare(tmp_path / "a b, $(x) 'c'")
-    changes = {"user": user, "cluster_name": cluster, "batch_name": batch or "b", "sandbox": str(sandbox)}
-    try:
-        description = with_(**changes)
-    except InvalidRequestError:
-        return
-    ads = dry_run(pool, description, tmp_path)
-    assert [ad["HTCDaskWorker"] for ad in ads] == ['"w1"', '"w2"']
-    for ad in ads:
-        assert set(ad) == known
-        assert classad_text(ad["HTCDaskUser"]) == user
-        assert classad_text(ad["HTCDaskCluster"]) == cluster
-        assert classad_text(ad["JobBatchName"]) == (batch or "b")
-        assert classad_text(ad["Cmd"]) == f"{sandbox}/start_worker.sh"
-        assert classad_text(ad["Iwd"]) == str(sandbox)
 
 
 def test_read_back() -> None:

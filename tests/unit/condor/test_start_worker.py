@@ -101,7 +101,7 @@ def test_becomes_the_worker(job: Job) -> None:
     assert environment["TMPDIR"] == f"{scratch}/tmp"
     assert environment["HOME"] == scratch
     assert environment["_CONDOR_SLOT"] == "slot1"
-    assert [name for name in environment if name.startswith("HTCDASK_")] == []
+    assert {name for name in environment if name.startswith("HTCDASK_")} <= {"HTCDASK_SNI"}
     assert started["umask"] == "0o77"
     modes = started["modes"]
     assert "worker.env" not in modes
@@ -114,10 +114,14 @@ def test_optional_arguments(job: Job) -> None:
         sni="daskgateway-c1", worker_port="10000:10010", nanny_port="11000:11010", host="10.0.0.1"
     )
     assert job.run("w1").returncode == 0
-    assert job.started()["arguments"][-8:] == [
-        "--scheduler-sni", "daskgateway-c1", "--worker-port", "10000:10010",
+    started = job.started()
+    preload = str(job.scratch / "nanny_sni.py")
+    assert started["arguments"][-10:] == [
+        "--scheduler-sni", "daskgateway-c1", "--preload-nanny", preload, "--worker-port", "10000:10010",
         "--nanny-port", "11000:11010", "--host", "10.0.0.1",
     ]  # fmt: skip
+    assert started["environment"]["HTCDASK_SNI"] == "daskgateway-c1"  # the nanny's preload reads it
+    compile(Path(preload).read_text(), preload, "exec")
 
 
 def test_is_replaced_by_the_worker(job: Job) -> None:
@@ -132,21 +136,8 @@ def test_is_replaced_by_the_worker(job: Job) -> None:
 
 def test_no_variable_of_the_user_changes_the_script(job: Job) -> None:
     """Variables with the names that a script is likely to use, and a PATH without any program."""
-    mine = {
-        name: "mine"
-        for name in (
-            "name",
-            "scratch",
-            "file",
-            "code",
-            "settings",
-            "setting",
-            "HOME",
-            "TMPDIR",
-            "LANG",
-            "HTCDASK",
-        )
-    }
+    names = ("name", "scratch", "file", "code", "settings", "setting", "HOME", "TMPDIR", "LANG", "HTCDASK")
+    mine = dict.fromkeys(names, "mine")
     mine |= {"PATH": "/nowhere", "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "False"}
     job.write_environment(mine)
     assert job.run("w1").returncode == 0

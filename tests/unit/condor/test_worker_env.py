@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -71,9 +70,8 @@ def test_full_text() -> None:
 def test_shells_read_every_value_unchanged(shell: str, environment: dict[str, str], contact: str) -> None:
     try:
         text = worker_env(**{**VALUES, "contact": contact}, environment=environment)
-    except InvalidRequestError as error:
-        assert "cannot be set for workers" in str(error)
-        return
+    except InvalidRequestError:
+        return  # a name that is not free
     found = read_back(text, shell)
     assert {name: found[name] for name in environment} == environment
     assert found["HTCDASK_CONTACT"] == contact
@@ -83,8 +81,9 @@ def test_shells_read_every_value_unchanged(shell: str, environment: dict[str, st
 def test_hostile_values(shell: str, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     hostile = {
-        "A": f"'; touch {trap}; '", "B": f"$(touch {trap})", "C": f"`touch {trap}`", "D": "\\", "E": "a\n\nb\n",
-        "F": f"x'\nexport HTCDASK_CONTACT=tls://evil\ntouch {trap}\n'", "G": '"', "H": "!!", "I": "\r\t\x1b",
+        "A": f"'; touch {trap}; '", "B": f"$(touch {trap})", "C": f"`touch {trap}`", "D": "\\",
+        "E": "a\n\nb\n", "F": f"x'\nexport HTCDASK_CONTACT=tls://evil\ntouch {trap}\n'",
+        "G": '"', "H": "!!", "I": "\r\t\x1b",
     }  # fmt: skip
     found = read_back(worker_env(**VALUES, environment=hostile), shell)
     assert {name: found[name] for name in hostile} == hostile
@@ -129,9 +128,9 @@ def test_refused(changes: dict[str, Any], word: str) -> None:
     assert word in str(caught.value)
 
 
-def test_names_that_are_the_shells_own_do_not_survive_it() -> None:
-    """The list of refused names is not longer than it must be: these do arrive."""
-    arriving = {
+@pytest.mark.parametrize("shell", SHELLS)
+def test_ordinary_names_arrive(shell: str) -> None:
+    ordinary = {
         "HOME": "/h",
         "PATH": "/usr/bin:/bin",
         "LANG": "C",
@@ -139,5 +138,5 @@ def test_names_that_are_the_shells_own_do_not_survive_it() -> None:
         "name": "n",
         "LD_X": "",
     }
-    found = read_back(worker_env(**VALUES, environment=arriving), os.environ.get("SHELL", "sh"))
-    assert {name: found[name] for name in arriving} == arriving
+    found = read_back(worker_env(**VALUES, environment=ordinary), shell)
+    assert {name: found[name] for name in ordinary} == ordinary

@@ -54,7 +54,7 @@ def test_with_htcondor(directory: Path) -> None:
     assert found["HTCondorAccess"]["schedd_name"] == "schedd@host"
     # workers must come to this host: the gateway listens at loopback
     commands = found["HTCondorClusterConfig"]["submit_commands"]
-    assert commands == {"job_max_vacate_time": "5", "requirements": 'TARGET.Machine == "host"'}
+    assert commands == {"requirements": 'TARGET.Machine == "host"'}
 
 
 def test_every_option_is_one_of_the_gateways(directory: Path) -> None:

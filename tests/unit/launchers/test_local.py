@@ -56,6 +56,7 @@ async def test_it_runs_in_a_private_directory_with_the_given_environment_only(
     )
     environment = Path(f"/proc/{running['pid']}/environ").read_bytes()
     assert b"GIVEN=1" in environment
+    assert f"TMPDIR={directory}".encode() in environment
     assert b"HOME=" not in environment
     assert SECRET.encode() not in environment + Path(f"/proc/{running['pid']}/cmdline").read_bytes()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,8 +27,8 @@ NOW = 10_000.0
 LIMITS = Limits(start=600, lost=30, idle=0, period=5, grace=10)
 
 
-def job(status: JobStatus, age: float = 0, **more: object) -> ObservedJob:
-    return ObservedJob("7.0", "cluster", "worker", status, since=NOW - age, **more)  # type: ignore[arg-type]
+def job(status: JobStatus, age: float = 0) -> ObservedJob:
+    return ObservedJob("7.0", "cluster", "worker", status, since=NOW - age)
 
 
 def facts(
@@ -40,16 +42,16 @@ def facts(
     return Facts(job_id, asked, link, NOW - age, close_expected)
 
 
-HELD = {"hold_code": 13, "hold_subcode": 2, "hold_reason": "no such file"}
+HELD = replace(job(JobStatus.HELD), hold_code=13, hold_subcode=2, hold_reason="no such file")
 TABLE = {
     "submit outcome unknown, no job": (facts(job_id=""), None, Do.SUBMIT),
     "submit outcome unknown, job is there": (facts(job_id=""), job(JobStatus.IDLE), Do.ADOPT),
-    "submit outcome unknown, job held": (facts(job_id=""), job(JobStatus.HELD, **HELD), Do.ADOPT),
+    "submit outcome unknown, job held": (facts(job_id=""), HELD, Do.ADOPT),
     "job gone before it connected": (facts(), None, Do.GONE),
     "job gone while connected": (facts(Link.CONNECTED), None, Do.GONE),
     "job gone, retired": (facts(Link.RETIRING, close_expected=True), None, Do.FINISH),
-    "held": (facts(), job(JobStatus.HELD, **HELD), Do.FAIL),
-    "held while connected": (facts(Link.CONNECTED), job(JobStatus.HELD, **HELD), Do.FAIL),
+    "held": (facts(), HELD, Do.FAIL),
+    "held while connected": (facts(Link.CONNECTED), HELD, Do.FAIL),
     "idle for days": (facts(), job(JobStatus.IDLE, 1e6), Do.WAIT),
     "idle again after an eviction": (facts(Link.LOST, 1e3), job(JobStatus.IDLE, 60), Do.WAIT),
     "starting": (facts(), job(JobStatus.RUNNING, 599), Do.KEEP),
@@ -77,7 +79,7 @@ def test_judge(known: Facts, found: ObservedJob | None, expected: Do) -> None:
 @pytest.mark.parametrize(
     ("known", "found", "reason"),
     [
-        (facts(), job(JobStatus.HELD, **HELD), "held: [13/2] no such file"),
+        (facts(), HELD, "held: [13/2] no such file"),
         (
             facts(),
             job(JobStatus.RUNNING, 700),
