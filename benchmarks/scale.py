@@ -26,8 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import ways
 from benchmarks.ground import Ground, prepared
 from benchmarks.results import BARE, GATEWAY, HAND, JOBQUEUE, Results, Series, rotated
+from distributed import Client
 from rich.console import Console
 from tests.support.pool import BUILD_DEADLINE, HOLD, RECIPE, NoPoolError, Pool, running_pool
+from tests.support.waiting import eventually
 
 QUEUE_DEADLINE = 600.0  # seconds
 CONNECT_DEADLINE = 180.0
@@ -66,10 +68,17 @@ def measure_connected(ground: Ground, way: ways.WorkersWay, number: int) -> floa
         with way(ground) as workers:
             start = time.perf_counter()
             workers.scale(number)
-            workers.client.wait_for_workers(number, timeout=CONNECT_DEADLINE)
+            what = f"{number} workers connected"
+            eventually(what, lambda: connected(workers.client) >= number, CONNECT_DEADLINE)
             return time.perf_counter() - start
     finally:
         ground.clear()
+
+
+def connected(client: Client) -> int:
+    """Ask the scheduler. `client.wait_for_workers` would ask the gateway, where there is one."""
+    identity = client.sync(client.scheduler.identity, n_workers=-1)
+    return sum(worker["status"] == "running" for worker in identity["workers"].values())
 
 
 def run(ground: Ground, options: argparse.Namespace, console: Console) -> Results:

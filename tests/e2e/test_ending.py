@@ -26,10 +26,13 @@ def sandbox(server: GatewayServer, cluster: str) -> Path:
 def nothing_is_left(server: GatewayServer, cluster: str) -> None:
     """No job within 20 s, no secret, no directory of a scheduler; the logs are there."""
     no_jobs(server, deadline=20)
-    left = {path.name for path in sandbox(server, cluster).iterdir()}
-    assert left.isdisjoint(SECRETS)
-    assert {"events.log", "scheduler.log", "workers.sub"} <= left
-    assert list(server.schedulers.glob("daskgateway-*")) == []
+
+    def files() -> set[str]:
+        return {path.name for path in sandbox(server, cluster).iterdir()}
+
+    eventually("no secrets", lambda: files().isdisjoint(SECRETS), 20)
+    eventually("no scheduler", lambda: not list(server.schedulers.glob("daskgateway-*")), 20)
+    assert {"events.log", "scheduler.log", "workers.sub"} <= files()
 
 
 @pytest.mark.parametrize("how", ["shutdown", "close", "context manager", "stop_cluster"])

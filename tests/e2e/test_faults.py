@@ -47,10 +47,11 @@ def test_a_killed_worker_is_replaced(
     with cluster.get_client() as client:
         futures = client.map(slow_square, range(60))
         victim = addresses(client)[0]
-        client.submit(kill_worker, with_nanny, workers=[victim], pure=False)
+        kill = client.submit(kill_worker, with_nanny, workers=[victim], pure=False, priority=10)
         eventually("the worker is gone", lambda: victim not in addresses(client), 20)
         after = exactly(server, cluster, 3, deadline=15)
         assert sum(client.gather(futures)) == sum(x * x for x in range(60))
+        kill.cancel()
     kept = {worker.job_id for worker in before} & {worker.job_id for worker in after}
     assert len(kept) == (2 if with_nanny else 3)
     if with_nanny:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -28,6 +29,14 @@ def environment(user: str, **more: str) -> dict[str, str]:
     }
 
 
+def identity(user: str) -> dict[str, Any]:
+    """Arguments of Popen that make the process this account's; only root can become another."""
+    account = pwd.getpwnam(user)
+    if account.pw_uid == os.geteuid():
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
 def run(
     command: Sequence[str],
     user: str,
@@ -36,12 +45,9 @@ def run(
     deadline: float = 60,
 ) -> str:
     """Run a command as this account; its standard output, all of its output in the error."""
-    account = pwd.getpwnam(user)
     done = subprocess.run(
         command,
-        user=account.pw_uid,
-        group=account.pw_gid,
-        extra_groups=[],
+        **identity(user),
         env=environment(user) if env is None else dict(env),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -60,13 +66,10 @@ def spawn(
     command: Sequence[str], user: str, env: Mapping[str, str], cwd: Path, log: Path
 ) -> subprocess.Popen[bytes]:
     """Start a command as this account in a session of its own, its output appended to a file."""
-    account = pwd.getpwnam(user)
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
-            user=account.pw_uid,
-            group=account.pw_gid,
-            extra_groups=[],
+            **identity(user),
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
