@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 ENVIRONMENT = Path(sys.prefix)  # the virtual environment that runs the tests
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -45,7 +45,7 @@ def run(
     deadline: float = 60,
 ) -> str:
     """Run a command as this account; its standard output, all of its output in the error."""
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         command,
         **identity(user),
         env=environment(user) if env is None else dict(env),
