@@ -2,11 +2,11 @@
 .PHONY: help demo test check benchmark clean
 
 help:
-	@echo 'make demo    gateway, HTCondor pool, a Dask cluster and an analysis on it; ARGS="--input FILE --keep"'
-	@echo 'make test    check, then all tests on a real HTCondor pool; ARGS="-k scale" goes to pytest'
-	@echo 'make check   format, lint, types, layers and unit tests: no HTCondor needed'
+	@echo 'make demo        gateway, HTCondor pool, a Dask cluster and an analysis on it; ARGS="--input FILE --keep"'
+	@echo 'make test        check, then all tests on a real HTCondor pool; ARGS="-k scale" goes to pytest'
+	@echo 'make check       format, lint, types, layers and unit tests: no HTCondor needed'
 	@echo 'make benchmark   against bare condor_submit and dask-jobqueue; ARGS=--smoke: a quick run'
-	@echo 'make clean   the pool and everything that was built or cached for it'
+	@echo 'make clean       the pool and everything that was built or cached for it'
 
 demo:
 	@scripts/demo $(ARGS)
