@@ -148,7 +148,7 @@ def submit(pool: Pool, description: str, user: str) -> None:
 def silent_schedd(pool: Pool) -> Iterator[Callable[[], None]]:
     """Stops the schedd's process; goes on when called, or at the end of the test."""
     pool.recipe("kill", "schedd", "-STOP")
-    resumed = []
+    resumed: list[bool] = []
 
     def resume() -> None:
         if not resumed:

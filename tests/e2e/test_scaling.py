@@ -24,6 +24,13 @@ def square(number: int, topic: str) -> int:
     return number * number
 
 
+def slow(x: int) -> int:
+    import time
+
+    time.sleep(0.5)
+    return x
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_results_survive_a_scale_down_and_exactly_so_many_stay(
@@ -65,12 +72,10 @@ def test_a_change_of_mind_before_any_worker_came(server: GatewayServer, cluster:
 
 
 def test_adapt_follows_the_load_and_nothing_fights(server: GatewayServer, cluster: HTCGatewayCluster) -> None:
-    import time
-
     cluster.adapt(0, 6)
     stays("empty", lambda: not server.jobs(), 3)
     with cluster.get_client() as client:
-        futures = client.map(lambda x: (time.sleep(0.5), x)[1], range(120))
+        futures = client.map(slow, range(120))
         eventually("workers come", lambda: len(live(cluster)) == 6, 60)
         assert client.gather(futures) == list(range(120))
         del futures

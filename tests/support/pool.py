@@ -98,6 +98,7 @@ def running_pool() -> Iterator[Pool]:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the tests, which then let go of the pool
         )
         try:
 
