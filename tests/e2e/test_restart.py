@@ -57,6 +57,19 @@ def test_a_gateway_that_is_killed_finds_its_clusters_again(
     cluster.close()
 
 
+def test_a_second_gateway_on_the_same_state_is_refused(
+    gateway: Callable[..., GatewayServer], connect: Connect, database: str
+) -> None:
+    server = gateway(database)
+    with connect(server).new_cluster() as cluster:
+        cluster.scale(1)
+        before = exactly(server, cluster, 1)
+        same = database or f'c.HTCondorBackend.state_directory = "{server.state_directory}"\n'
+        with pytest.raises(RuntimeError, match=r"Another gateway uses the (state directory|database)"):
+            gateway(same + f'c.HTCondorBackend.instance = "{server.instance}"\n')
+        assert exactly(server, cluster, 1) == before
+
+
 def test_workers_outlive_the_gateway_proxy_as_well(server: GatewayServer, connect: Connect) -> None:
     """Here the gateway proxy ends with the gateway; workers reach their scheduler without it."""
     cluster = connect(server).new_cluster()

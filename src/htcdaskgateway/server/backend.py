@@ -67,6 +67,7 @@ class HTCondorBackend(HTCondorSettings):
             watch.touch()
 
     async def do_setup(self) -> None:
+        self._claim = database.claim(self.db.db, Path(self.state_directory))
         self.store = WorkerStore(self.db, self.worker_start_failure_limit)
         self.keeper = Keeper(
             HTCondorAccess(parent=self, log=self.log).connect(),
@@ -96,6 +97,7 @@ class HTCondorBackend(HTCondorSettings):
             with contextlib.suppress(CondorError):
                 await self.keeper.clear(time.time() + CLEAR_TIMEOUT)
         await self.keeper.schedd.close()
+        self._claim.close()
 
     # -- requests of users -------------------------------------------------------------------------
 

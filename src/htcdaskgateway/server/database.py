@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
 import sqlalchemy as sa
 from dask_gateway_server.backends import db_base
+
+from htcdaskgateway.errors import ConfigurationError
 
 worker_table = db_base.workers
 # Beside dask-gateway's own tables, so that the identity goes where the records go.
@@ -30,6 +34,35 @@ def instance_id(engine: sa.Engine) -> str:
             found = uuid.uuid4().hex
             connection.execute(identity.insert().values(instance=found))
         return str(found)
+
+
+def claim(engine: sa.Engine, state_directory: Path) -> ExitStack:
+    """Make sure that no other gateway has this state; it would sweep the jobs of clusters it did not make.
+
+    Returns
+    -------
+    ExitStack
+        Holds the claim until it is closed, or the process ends, however it ends.
+
+    Raises
+    ------
+    ConfigurationError
+        Another gateway has it.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context((state_directory / "lock").open("w"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigurationError(
+                f"Another gateway uses the state directory {state_directory}."
+            ) from error
+        if engine.dialect.name == "postgresql":
+            connection = stack.enter_context(engine.connect())
+            lock = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext(identity.name)))
+            if not connection.execute(lock).scalar():
+                raise ConfigurationError(f"Another gateway uses the database {engine.url!r}.")
+        return stack.pop_all()
 
 
 def protect(url: str) -> None:

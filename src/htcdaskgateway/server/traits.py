@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dask_gateway_server.backends.base import ClusterConfig
 from dask_gateway_server.traitlets import Command, MemoryLimit
-from traitlets import Dict, Unicode
+from traitlets import Dict, Unicode, default
+
+# A scheduler runs its user's code, and the gateway follows the count that it reports.
+LARGEST_CLUSTER = 10_000
 
 
 class HTCondorClusterConfig(ClusterConfig):
@@ -25,3 +28,8 @@ class HTCondorClusterConfig(ClusterConfig):
         Values are written as given. Commands that the gateway itself sets are refused.""",
         config=True,
     )
+
+    @default("cluster_max_workers")
+    def _default_cluster_max_workers(self) -> int:
+        limit = self._worker_limit_from_resources()
+        return LARGEST_CLUSTER if limit is None else min(limit, LARGEST_CLUSTER)
