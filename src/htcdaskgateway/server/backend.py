@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from cryptography.fernet import InvalidToken
 from dask_gateway_server import models
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
@@ -20,6 +21,7 @@ from htcdaskgateway.condor.schedd import SubmitDescription
 from htcdaskgateway.condor.worker_env import worker_env
 from htcdaskgateway.errors import (
     CondorError,
+    ConfigurationError,
     HTCDaskError,
     InvalidRequestError,
     SandboxError,
@@ -59,7 +61,15 @@ class HTCondorBackend(HTCondorSettings):
         database.protect(self.db_url)
         app.add_routes(routes)
         app.on_shutdown.append(self._answer_who_waits)
-        await super().setup(app)
+        self._claim = database.claim(self.db_url, Path(self.state_directory))
+        try:
+            await super().setup(app)
+        except InvalidToken as error:
+            raise ConfigurationError(
+                "The database was encrypted with another key than this gateway has.",
+                {"keys": f"{self.state_directory}/keys, or DASK_GATEWAY_ENCRYPT_KEYS"},
+                "Give the gateway the key that it had; new keys go in front of it, one a line.",
+            ) from error
 
     async def _answer_who_waits(self, _: web.Application) -> None:
         """Or their requests would hold up the end of the gateway."""
@@ -67,7 +77,6 @@ class HTCondorBackend(HTCondorSettings):
             watch.touch()
 
     async def do_setup(self) -> None:
-        self._claim = database.claim(self.db.db, Path(self.state_directory))
         self.store = WorkerStore(self.db, self.worker_start_failure_limit)
         self.keeper = Keeper(
             HTCondorAccess(parent=self, log=self.log).connect(),

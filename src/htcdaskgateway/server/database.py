@@ -36,7 +36,7 @@ def instance_id(engine: sa.Engine) -> str:
         return str(found)
 
 
-def claim(engine: sa.Engine, state_directory: Path) -> ExitStack:
+def claim(url: str, state_directory: Path) -> ExitStack:
     """Make sure that no other gateway has this state; it would sweep the jobs of clusters it did not make.
 
     Returns
@@ -57,7 +57,8 @@ def claim(engine: sa.Engine, state_directory: Path) -> ExitStack:
             raise ConfigurationError(
                 f"Another gateway uses the state directory {state_directory}."
             ) from error
-        if engine.dialect.name == "postgresql":
+        if url.startswith("postgresql"):
+            engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
             connection = stack.enter_context(engine.connect())
             lock = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext(identity.name)))
             if not connection.execute(lock).scalar():

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from dask_gateway_server.backends.db_base import DataManager
 
 from htcdaskgateway.errors import ConfigurationError
@@ -12,12 +11,10 @@ from htcdaskgateway.server.traits import LARGEST_CLUSTER, HTCondorClusterConfig
 
 
 def test_a_state_directory_has_one_gateway_at_a_time(tmp_path: Path) -> None:
-    engine = sa.create_engine("sqlite://")
-    with database.claim(engine, tmp_path), pytest.raises(ConfigurationError) as caught:
-        database.claim(engine, tmp_path)
+    with database.claim("sqlite://", tmp_path), pytest.raises(ConfigurationError) as caught:
+        database.claim("sqlite://", tmp_path)
     assert str(caught.value) == f"Another gateway uses the state directory {tmp_path}."
-    database.claim(engine, tmp_path).close()
-    engine.dispose()
+    database.claim("sqlite://", tmp_path).close()
 
 
 def test_the_identity_is_made_once_and_stays_with_the_database(tmp_path: Path) -> None:
