@@ -10,6 +10,7 @@ from typing import Any
 from dask_gateway import GatewayCluster
 
 from htcdaskgateway.client.errors import ClusterFailedError, WorkersMissingError
+from htcdaskgateway.client.farewell import close_later
 from htcdaskgateway.client.gateway import HTCGateway
 from htcdaskgateway.client.report import WorkersReport, worker_count
 from htcdaskgateway.errors import InvalidRequestError, LimitError
@@ -152,6 +153,11 @@ class HTCGatewayCluster(GatewayCluster):
         if not why and report.count < n_workers:
             why = f"the cluster is scaled to {report.count}"
         return WorkersMissingError(n_workers, report.running, seconds, why, report.states)
+
+    def __del__(self) -> None:
+        gateway = self.__dict__.get("_gateway")
+        if gateway is not None and not gateway.asynchronous and self.status != "closed":
+            close_later(gateway._loop_runner, self._stop_internal)
 
     def __repr__(self) -> str:
         return f"HTCGatewayCluster<{self.name}, status={self.status}>"

@@ -8,6 +8,7 @@ import aiohttp
 from dask_gateway import Gateway, GatewayClusterError
 
 from htcdaskgateway.client.errors import ClusterFailedError, RefusedError
+from htcdaskgateway.client.farewell import close_later
 from htcdaskgateway.client.report import WorkersReport
 from htcdaskgateway.errors import AuthenticationError, GatewayUnreachableError, InvalidRequestError
 
@@ -121,6 +122,10 @@ class HTCGateway(Gateway):
         if self.asynchronous or self._loop_runner.is_started():
             return super().close()
         return None
+
+    def __del__(self) -> None:
+        if not getattr(self, "asynchronous", True):
+            close_later(self._loop_runner, self._cleanup)
 
     def __repr__(self) -> str:
         return f"HTCGateway<{self.address}>"

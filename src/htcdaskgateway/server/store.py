@@ -164,8 +164,9 @@ class WorkerStore:
 
     def report(self, cluster: Cluster) -> list[WorkerRecord]:
         """Records of all workers that are wanted or leaving, and of the last ones that are gone."""
-        live = [w for w in cluster.workers.values() if w.status < JobStatus.STOPPED]
-        ended = [w for w in cluster.workers.values() if w.status >= JobStatus.STOPPED]
+        workers = sorted(cluster.workers.values(), key=lambda worker: worker.id)
+        live = [worker for worker in workers if worker.status < JobStatus.STOPPED]
+        ended = [worker for worker in workers if worker.status >= JobStatus.STOPPED]
         return [self.record(worker) for worker in ended[-ENDED_RECORDS:] + live]
 
     def record(self, worker: Worker) -> WorkerRecord:
