@@ -30,7 +30,7 @@ add_accounts() {
 }
 
 remove_accounts() {
-  local link name
+  local link name i
   lock_accounts
   rm -f "$accounts_in_use/${HTCDASK_POOL_HOME//\//_}"
   for link in "$accounts_in_use"/*; do
@@ -38,16 +38,25 @@ remove_accounts() {
   done
   rm -rf "$accounts_in_use"
   for name in $(getent passwd | awk -F: -v mark="$made_here" '$5 == mark { print $1 }'); do
-    userdel --remove "$name" 2>/dev/null || true           # complains of a mail spool that never was
-    ! getent passwd "$name" >/dev/null || die "account '$name' cannot be removed, it has processes: $(processes_of "$name")"
+    end_processes_of "$name"
+    # userdel complains of a mail spool that never was; what was killed may take a moment to end
+    for ((i = 0; i < 20; i++)); do
+      userdel --remove "$name" 2>/dev/null || true
+      getent passwd "$name" >/dev/null || break
+      sleep 0.1
+    done
+    ! getent passwd "$name" >/dev/null || die "account '$name' cannot be removed"
   done
   exec 7<&-
 }
 
-processes_of() {
+# The account is ours, and no pool is left: what still runs under it is a leftover. It is named.
+end_processes_of() {
   local process
   for process in /proc/[0-9]*; do
-    [ "$(stat -c %U "$process" 2>/dev/null)" != "$1" ] || echo "${process##*/}: $(tr '\0' ' ' < "$process/cmdline" | cut -c1-120)"
+    [ "$(stat -c %U "$process" 2>/dev/null)" = "$1" ] || continue
+    echo "ending a leftover of $1: ${process##*/} $(tr '\0' ' ' 2>/dev/null < "$process/cmdline" | cut -c1-200)" >&2
+    kill -KILL "${process##*/}" 2>/dev/null || true
   done
 }
 
