@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from tests.e2e.conftest import Connect
 from tests.support.gateway import GatewayServer
 from tests.support.pool import Pool
 
-from htcdaskgateway.client.errors import ClusterFailedError
+from htcdaskgateway.client.errors import ClusterFailedError, RefusedError
 from htcdaskgateway.errors import AuthenticationError
 
 pytestmark = pytest.mark.condor
@@ -71,6 +73,31 @@ def test_nothing_secret_is_in_a_command_line_or_the_log(server: GatewayServer, c
         assert not [text for text in shown if token.encode() in text or key.encode() in text]
 
 
+def test_a_scheduler_that_hangs_is_its_users_own_trouble(server: GatewayServer, connect: Connect) -> None:
+    with connect(server).new_cluster() as mine, connect(server, "analyst2").new_cluster() as theirs:
+        with mine.get_client() as client:
+            pid = client.run_on_scheduler(os.getpid)
+        os.kill(pid, signal.SIGSTOP)
+        heard: list[Exception] = []
+        done: list[str] = []
+
+        def ask() -> None:
+            try:
+                mine.scale(1)
+            except RefusedError as error:
+                heard.append(error)
+            done.append("mine")
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        theirs.scale(1)
+        done.append("theirs")
+        asking.join(30)
+        os.kill(pid, signal.SIGCONT)
+    assert done == ["theirs", "mine"]
+    assert "did not answer in 10 s" in str(heard[0])
+
+
 def test_another_users_cluster(server: GatewayServer, connect: Connect) -> None:
     with connect(server).new_cluster() as cluster:
         stranger = connect(server, "analyst2")
@@ -91,14 +118,18 @@ def test_another_users_cluster(server: GatewayServer, connect: Connect) -> None:
     [
         ("c.LocalLauncher.command_prefix = []\n", "under the gateway's own account"),
         ('c.LocalLauncher.command_prefix = ["sudo", "-nu", "htcdask"]\n', "does not name {user}"),
+        ('c.HTCondorBackend.state_directory = "/tmp"\n', "belongs to others or is open to them"),
+        ('c.HTCondorBackend.state_directory = "/proc/x"\n', "cannot be used"),
+        ('c.HTCondorBackend.db_url = "postgresql+psycopg://x@127.0.0.1:1/x"\n', "db_url cannot be used"),
     ],
 )
-def test_the_gateway_refuses_to_start_where_users_would_share_its_account(
+def test_the_gateway_refuses_to_start_and_says_why(
     gateway: Callable[..., GatewayServer], configuration: str, words: str
 ) -> None:
     with pytest.raises(RuntimeError, match="the gateway ended") as caught:
         gateway(configuration)
     assert words in str(caught.value)
+    assert "AttributeError" not in str(caught.value)
 
 
 def test_a_command_prefix_that_may_not(gateway: Callable[..., GatewayServer], connect: Connect) -> None:

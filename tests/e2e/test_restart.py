@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 from tests.support.watching import exactly, live, no_jobs, stays
 
 from htcdaskgateway import HTCGatewayCluster, WorkerState
-from htcdaskgateway.client.errors import RefusedError
+from htcdaskgateway.client.errors import RefusedError, WorkersMissingError
 
 pytestmark = pytest.mark.condor
 
@@ -68,6 +68,22 @@ def test_a_second_gateway_on_the_same_state_is_refused(
         with pytest.raises(RuntimeError, match=r"Another gateway uses the (state directory|database)"):
             gateway(same + f'c.HTCondorBackend.instance = "{server.instance}"\n')
         assert exactly(server, cluster, 1) == before
+
+
+def test_who_waits_for_workers_rides_over_a_restart(
+    gateway: Callable[..., GatewayServer], connect: Connect
+) -> None:
+    server = gateway(external=True)
+    cluster = connect(server).new_cluster()
+    cluster.scale(18)  # two more than the pool has slots
+    restart = threading.Timer(1, lambda: (server.kill(signal.SIGKILL), time.sleep(2), server.start()))
+    restart.start()
+    with pytest.raises(WorkersMissingError) as caught:
+        cluster.wait_for_workers(18, timeout=30)
+    restart.join()
+    assert "2 idle" in caught.value.states
+    cluster.shutdown()
+    no_jobs(server)
 
 
 def test_workers_outlive_the_gateway_proxy_as_well(server: GatewayServer, connect: Connect) -> None:

@@ -13,8 +13,10 @@ from htcdaskgateway.client.errors import ClusterFailedError, WorkersMissingError
 from htcdaskgateway.client.farewell import close_later
 from htcdaskgateway.client.gateway import HTCGateway
 from htcdaskgateway.client.report import WorkersReport, worker_count
-from htcdaskgateway.errors import InvalidRequestError, LimitError
+from htcdaskgateway.errors import GatewayUnreachableError, InvalidRequestError, LimitError
 from htcdaskgateway.records import WorkerRecord
+
+GATEWAY_AWAY = 120.0  # seconds that a wait goes on while no gateway answers
 
 
 class HTCGatewayCluster(GatewayCluster):
@@ -129,7 +131,7 @@ class HTCGatewayCluster(GatewayCluster):
     async def _wait_for_workers(
         self, n_workers: int, timeout: float | None, on_change: Callable[[WorkersReport], None] | None
     ) -> None:
-        start = time.monotonic()
+        start = heard = time.monotonic()
         report = await self.report()
         while True:
             if on_change is not None:
@@ -146,6 +148,13 @@ class HTCGatewayCluster(GatewayCluster):
                 report = await asyncio.wait_for(self.report(report.revision), left)
             except asyncio.TimeoutError:
                 report = await self.report()
+            except GatewayUnreachableError:
+                # It may be restarted: the clusters are the same afterwards.
+                if time.monotonic() - heard > GATEWAY_AWAY:
+                    raise
+                await asyncio.sleep(1)
+            else:
+                heard = time.monotonic()
 
     @staticmethod
     def _missing(report: WorkersReport, n_workers: int, seconds: float) -> WorkersMissingError:

@@ -32,5 +32,6 @@ class WorkersMissingError(HTCDaskError, TimeoutError):
         super().__init__(
             f"{running} of {wanted} workers are running after {seconds:.0f} s.",
             {"workers": states, **({"why": why} if why else {})},
-            "cluster.workers() lists each with its reason. Idle jobs wait for a free slot and still come.",
+            "cluster.workers() lists each with its reason."
+            + (" Idle jobs wait for a free slot and still come." if " idle" in states else ""),
         )

@@ -45,6 +45,8 @@ class HTCGateway(Gateway):
         except aiohttp.ClientResponseError as error:
             if error.status in (401, 403):
                 raise AuthenticationError(self.address, error.status, error.message) from error
+            if error.status in (502, 503, 504):  # the gateway proxy answers, the gateway behind it does not
+                raise GatewayUnreachableError(self.address, f"{error.status} {error.message}") from error
             raise
         except (aiohttp.ClientConnectionError, aiohttp.InvalidURL) as error:
             raise GatewayUnreachableError(self.address, str(error)) from error

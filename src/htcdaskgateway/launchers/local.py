@@ -24,6 +24,8 @@ from htcdaskgateway.launchers import scheduler_process
 from htcdaskgateway.launchers.base import SchedulerSpec
 
 # useradd(8) takes these; a leading "-" would be an option to the command prefix.
+WORDS = 2000  # characters of foreign words that an error shows
+ANSWER_LIMIT = 2**20  # bytes; ours are far shorter
 ACCOUNT_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
 
 
@@ -50,6 +52,7 @@ class LocalLauncher(LoggingConfigurable):
         config=True,
     )
     minimum_uid = Integer(1000, help="Accounts below this uid get no scheduler.", config=True)
+    maximum_uid = Integer(60000, help="Accounts above it, such as nobody, neither.", config=True)
     host = Unicode(
         "0.0.0.0",  # noqa: S104 - its TLS refuses everybody without the cluster's key
         help="The address that schedulers listen at; execute points and the gateway must reach it.",
@@ -105,7 +108,7 @@ class LocalLauncher(LoggingConfigurable):
             account = pwd.getpwnam(user)
         except KeyError:
             raise InvalidRequestError(f"User {user!r} has no account on the gateway's host.") from None
-        if account.pw_uid < self.minimum_uid or account.pw_uid == os.geteuid():
+        if not self.minimum_uid <= account.pw_uid <= self.maximum_uid or account.pw_uid == os.geteuid():
             raise InvalidRequestError(f"Account {user!r} (uid {account.pw_uid}) may not run a scheduler.")
 
     def place(self, cluster: str) -> dict[str, Any]:
@@ -121,11 +124,13 @@ class LocalLauncher(LoggingConfigurable):
         }
         answer = await self._ask(spec.user, request, spec.cluster)
         if "error" in answer:
-            raise SchedulerStartError(spec.cluster, answer["error"])
-        return answer
+            raise SchedulerStartError(spec.cluster, str(answer["error"])[:WORDS])
+        if not isinstance(answer.get("pid"), int):
+            raise SchedulerStartError(spec.cluster, f"no answer of ours: {str(answer)[:WORDS]}")
+        return {"pid": answer["pid"], "started": answer.get("started"), **self.place(spec.cluster)}
 
     async def failure(self, user: str, state: Mapping[str, Any]) -> str:
-        if "pid" not in state or scheduler_process.runs(state):
+        if "pid" not in state or "directory" not in state or scheduler_process.runs(state):
             return ""
         # Where /proc hides other users' processes, only the user's own account can tell.
         answer = await self._ask(user, {"op": "check", **state}, state["directory"])
@@ -158,7 +163,7 @@ class LocalLauncher(LoggingConfigurable):
             raise SchedulerStartError(subject, str(error)) from error
         seconds = self.command_timeout + wait
         try:
-            out, err = await asyncio.wait_for(process.communicate(json.dumps(request).encode()), seconds)
+            out, err = await asyncio.wait_for(_converse(process, json.dumps(request).encode()), seconds)
         except asyncio.TimeoutError:
             raise SchedulerStartError(
                 subject, f"no answer from {' '.join(prefix) or self.python} in {seconds:g} s"
@@ -172,10 +177,32 @@ class LocalLauncher(LoggingConfigurable):
         try:
             answer = json.loads(out)
         except ValueError:
-            words = (out + err).decode(errors="replace").strip()[-2000:]
-            raise SchedulerStartError(subject, f"exit code {process.returncode}: {words}") from None
-        return dict(answer)
+            answer = None
+        if not isinstance(answer, dict):
+            words = (out + err).decode(errors="replace").strip()[-WORDS:]
+            raise SchedulerStartError(subject, f"exit code {process.returncode}: {words}")
+        return answer
+
+
+async def _converse(process: asyncio.subprocess.Process, question: bytes) -> tuple[bytes, bytes]:
+    """Send the question, hear the answer to its end. The process is the user's: what it says is bounded."""
+
+    async def hear(stream: asyncio.StreamReader | None) -> bytes:
+        heard = b""
+        while stream is not None and (chunk := await stream.read(65536)):
+            heard = (heard + chunk)[:ANSWER_LIMIT]
+        return heard
+
+    if process.stdin is not None:
+        process.stdin.write(question)
+        process.stdin.close()
+    out, err = await asyncio.gather(hear(process.stdout), hear(process.stderr))
+    await process.wait()
+    return out, err
 
 
 def _log(answer: Mapping[str, Any]) -> str:
-    return base64.b64decode(answer.get("log", "")).decode(errors="replace")
+    try:
+        return base64.b64decode(str(answer.get("log", ""))).decode(errors="replace")
+    except ValueError:
+        return ""

@@ -15,6 +15,7 @@ from dask_gateway_server import models
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
 from dask_gateway_server.utils import cancel_task, timestamp
+from sqlalchemy.exc import SQLAlchemyError
 
 from htcdaskgateway.condor.jobs import JobRequest, worker_jobs
 from htcdaskgateway.condor.schedd import SubmitDescription
@@ -38,10 +39,19 @@ from htcdaskgateway.server.settings import HTCondorSettings
 from htcdaskgateway.server.store import WorkerStore
 from htcdaskgateway.server.verdicts import Link
 
+SCHEDULER_WAIT = 10.0  # seconds that a scheduler may take to answer
 HEARTBEAT_WAIT = 5.0  # seconds; a scheduler sends one at once when its count changes
 CLEAR_TIMEOUT = 30.0  # seconds that the end of the gateway may wait for the queue, where clusters end with it
 KILL_AFTER = 5  # seconds between HTCondor's SIGTERM and SIGKILL to a job that is removed; the default is 600
 TOKEN_FILE = "./dask-gateway-token"  # noqa: S105 - with a slash, dask-gateway takes it for a path
+
+
+def check_message(msg: Mapping[str, Any]) -> None:
+    """Refuse what the scheduler could not make sense of: in JSON, and in Python, true is a number."""
+    for name in ("count", "minimum", "maximum"):
+        value = msg.get(name)
+        if value is not None and (type(value) is not int or value < 0):
+            raise PublicException(f"{name} must be a whole number of workers, not {value!r}.")
 
 
 class HTCondorBackend(HTCondorSettings):
@@ -56,12 +66,17 @@ class HTCondorBackend(HTCondorSettings):
     async def setup(self, app: web.Application) -> None:
         self.launcher = self.launcher_class(parent=self, log=self.log)
         self.launcher.check_configuration()
-        private_directory(Path(self.state_directory))
-        private_directory(Path(self.sandbox_directory))
-        database.protect(self.db_url)
+        for name in ("state_directory", "sandbox_directory"):
+            private_directory(Path(getattr(self, name)), f"c.HTCondorBackend.{name}")
         app.add_routes(routes)
         app.on_shutdown.append(self._answer_who_waits)
-        self._claim = database.claim(self.db_url, Path(self.state_directory))
+        try:
+            database.protect(self.db_url)
+            self._claim = database.claim(self.db_url, Path(self.state_directory))
+        except (SQLAlchemyError, OSError) as error:
+            raise ConfigurationError(
+                "The database c.HTCondorBackend.db_url cannot be used.", {"it says": str(error)}
+            ) from error
         try:
             await super().setup(app)
         except InvalidToken as error:
@@ -99,7 +114,7 @@ class HTCondorBackend(HTCondorSettings):
             await super().cleanup()
 
     async def do_cleanup(self) -> None:
-        if not hasattr(self, "keeper"):
+        if not hasattr(self, "_keeping"):
             return
         await cancel_task(self._keeping)
         if self.stop_clusters_on_shutdown:
@@ -119,23 +134,33 @@ class HTCondorBackend(HTCondorSettings):
 
     async def forward_message_to_scheduler(self, cluster: models.Cluster, msg: dict[str, Any]) -> None:
         """Scale or adapt, as the user asked. A scale request whose jobs are refused changes nothing."""
+        check_message(msg)
         mine = self.db.get_cluster(cluster.name)
-        before = mine.count
-        self.store.try_again(mine)
-        async with self.keeper.lock:
-            # First the count: the scheduler retires every worker above it.
-            await super().forward_message_to_scheduler(cluster, msg)
+        # One request at a time for a cluster; the others do not wait for its scheduler, which may hang.
+        async with self.store.watch(mine).scaling:
+            before = mine.count
+            self.store.try_again(mine)
+            await self._tell_scheduler(cluster, msg)  # first: it retires every worker above its count
             if msg["op"] == "scale":
+                await self._follow_count(mine, msg["count"])
                 try:
-                    await self._follow_count(mine, msg["count"])
-                    await self.keeper.submit(mine)
+                    async with self.keeper.lock:
+                        await self.keeper.submit(mine)
                 except ScheddSilentError as error:
                     self.log.warning("Cluster %s: %s", mine.name, error)  # the keeper finds out
                 except HTCDaskError as error:
-                    await super().forward_message_to_scheduler(cluster, {"op": "scale", "count": before})
+                    await self._tell_scheduler(cluster, {"op": "scale", "count": before})
                     await self._follow_count(mine, before)
                     raise PublicException(in_one_line(error)) from error
         self.keeper.kick()
+
+    async def _tell_scheduler(self, cluster: models.Cluster, msg: dict[str, Any]) -> None:
+        try:
+            await asyncio.wait_for(super().forward_message_to_scheduler(cluster, msg), SCHEDULER_WAIT)
+        except asyncio.TimeoutError as error:
+            raise PublicException(
+                f"The scheduler of cluster {cluster.name} did not answer in {SCHEDULER_WAIT:g} s."
+            ) from error
 
     async def _follow_count(self, cluster: Cluster, count: int) -> None:
         """Wait for the heartbeat that has this count: the scheduler's word is the only one that counts."""
@@ -195,16 +220,22 @@ class HTCondorBackend(HTCondorSettings):
 
     async def check_clusters_loop(self) -> None:
         """See whether the schedulers' processes live: sooner, and with a better reason, than heartbeats."""
+        checks: dict[str, asyncio.Future[None]] = {}
         while True:
             await asyncio.sleep(self.cluster_status_period)
-            for cluster in list(self.db.active_clusters()):
-                try:
-                    reason = await self.launcher.failure(cluster.username, cluster.state)
-                except (HTCDaskError, OSError) as error:
-                    self.log.warning("Cluster %s could not be checked: %s", cluster.name, error)
-                    continue
-                if reason:
-                    self._fail(cluster, reason)
+            checks = {name: check for name, check in checks.items() if not check.done()}
+            for cluster in self.db.active_clusters():
+                if cluster.name not in checks:  # one that hangs does not keep the others waiting
+                    checks[cluster.name] = self.task_pool.spawn(self._check_scheduler(cluster))
+
+    async def _check_scheduler(self, cluster: Cluster) -> None:
+        try:
+            reason = await self.launcher.failure(cluster.username, cluster.state)
+        except (HTCDaskError, OSError) as error:
+            self.log.warning("Cluster %s could not be checked: %s", cluster.name, error)
+            return
+        if reason:
+            self._fail(cluster, reason)
 
     def _fail(self, cluster: Cluster, reason: str) -> None:
         if cluster.target > JobStatus.RUNNING:
@@ -232,6 +263,7 @@ class HTCondorBackend(HTCondorSettings):
             return
         try:
             beat = Heartbeat.from_json(msg, cluster.workers, cluster.config.get("cluster_max_workers"))
+            beat.check_addresses(self.launcher.host)
         except (ValueError, KeyError, TypeError) as error:
             raise PublicException(f"This is no heartbeat: {error}") from error
         cluster.last_heartbeat = timestamp()

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from htcdaskgateway.server.verdicts import Link
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound here
+SCHEMES = {"scheduler_address": "tls", "dashboard_address": "http", "api_address": "http"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,22 @@ class Heartbeat:
             closed=names.intersection(map(str, message["closed_workers"])),
             addresses={key: message[key] for key in addresses},
         )
+
+    def check_addresses(self, host: str) -> None:
+        """Raise ValueError if the gateway would be led elsewhere than to a scheduler of its launcher.
+
+        Parameters
+        ----------
+        host : str
+            Where the launcher lets schedulers listen; ``0.0.0.0`` leaves open which address that is.
+        """
+        for key, scheme in SCHEMES.items():
+            url = urlsplit(self.addresses[key])
+            there = host in (ANYWHERE, url.hostname)
+            if not (url.scheme == scheme and url.port and there):
+                if key == "dashboard_address" and not self.addresses[key]:
+                    continue  # a scheduler without bokeh has none
+                raise ValueError(f"{key} is {self.addresses[key]!r}, not {scheme}://{host}:PORT")
 
     def link(self, name: str, before: Link) -> Link:
         """What it says of one worker, given what was known before."""

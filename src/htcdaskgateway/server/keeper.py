@@ -89,6 +89,8 @@ class Keeper:
     async def round(self) -> None:
         """Submit what is wanted, look at the queue, act on it."""
         for cluster in self.store.running_clusters():
+            if self.store.watch(cluster).scaling.locked():
+                continue  # who asked for it submits, and hears what the schedd says
             self.store.match_count(cluster)
             try:
                 await self.submit(cluster)

@@ -29,7 +29,7 @@ async def get_workers(request: web.Request) -> web.Response:
     name = request.match_info["cluster_name"]
     cluster = backend.db.get_cluster(name)
     if cluster is None:
-        raise web.HTTPNotFound(reason=f"Cluster {name} not found")
+        raise web.HTTPNotFound(reason=f"Cluster {name!r} not found")
     user = request["user"]
     if not user.has_permissions(cluster.to_model()):
         raise web.HTTPForbidden(reason=f"User {user.name} lacks permissions to view cluster {name}")

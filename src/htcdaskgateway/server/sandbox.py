@@ -10,13 +10,30 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from htcdaskgateway.errors import ConfigurationError
+
 SECRETS = ("dask.crt", "dask.pem", "worker.env")
 
 
-def private_directory(path: Path) -> Path:
-    """Make the directory and see to it that nobody else can look into it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.chmod(0o700)
+def private_directory(path: Path, setting: str = "the directory") -> Path:
+    """Make the directory; one that is there must be ours and closed to others.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be made, or is open to others: to close it might lock others out of what is theirs.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+    except OSError as error:
+        raise ConfigurationError(f"{setting} = {str(path)!r} cannot be used: {error.strerror}.") from error
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ConfigurationError(
+            f"{setting} = {str(path)!r} belongs to others or is open to them.",
+            {"owner": f"uid {found.st_uid}", "mode": f"{found.st_mode & 0o7777:04o}"},
+            f"Give the gateway a directory of its own: chown it to uid {os.geteuid()}, and chmod 0700.",
+        )
     return path
 
 

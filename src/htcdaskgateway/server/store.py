@@ -27,6 +27,7 @@ class Watch:
     links: dict[str, tuple[Link, float]] = field(default_factory=dict)
     problem: str = ""
     revision: int = 0
+    scaling: asyncio.Lock = field(default_factory=asyncio.Lock)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self) -> None:

@@ -64,3 +64,32 @@ def test_what_is_no_heartbeat_is_refused(change: dict[str, Any]) -> None:
 def test_a_field_that_is_missing_is_refused() -> None:
     with pytest.raises(KeyError):
         Heartbeat.from_json({"count": 1}, "abc", None)
+
+
+@pytest.mark.parametrize(
+    ("host", "change"),
+    [
+        ("127.0.0.1", {}),
+        ("0.0.0.0", {"api_address": "http://10.1.2.3:4"}),
+        ("127.0.0.1", {"dashboard_address": ""}),
+    ],
+)
+def test_addresses_of_a_scheduler(host: str, change: dict[str, str]) -> None:
+    Heartbeat.from_json({**MESSAGE, **change}, "abc", None).check_addresses(host)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"api_address": "http://169.254.169.254:80"},
+        {"dashboard_address": "http://10.0.0.1:8787"},
+        {"scheduler_address": "tcp://127.0.0.1:1"},
+        {"scheduler_address": "tls://127.0.0.1"},
+        {"api_address": "file:///etc/passwd"},
+        {"api_address": "http://127.0.0.1:99999"},
+    ],
+)
+def test_a_scheduler_does_not_lead_the_gateway_elsewhere(change: dict[str, str]) -> None:
+    beat = Heartbeat.from_json({**MESSAGE, **change}, "abc", None)
+    with pytest.raises(ValueError):  # noqa: PT011 - a port out of range is urlsplit's own
+        beat.check_addresses("127.0.0.1")

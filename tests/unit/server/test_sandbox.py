@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from htcdaskgateway.errors import ConfigurationError
 from htcdaskgateway.server.sandbox import SECRETS, Sandbox, encryption_keys, private_directory, write_private
 
 
@@ -33,9 +34,19 @@ def test_nothing_is_readable_by_others(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
-def test_a_wider_mode_is_narrowed(tmp_path: Path) -> None:
+def test_a_directory_that_is_open_to_others_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o755)
-    assert mode(private_directory(tmp_path / "state")) == 0o700
+    with pytest.raises(ConfigurationError, match=r"c\.X = .* belongs to others or is open to them"):
+        private_directory(tmp_path / "state", "c.X")
+    assert mode(tmp_path / "state") == 0o755
+    (tmp_path / "state").chmod(0o700)
+    assert private_directory(tmp_path / "state").is_dir()
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot be used: Not a directory"):
+        private_directory(tmp_path / "file" / "state")
 
 
 def test_secrets_go_and_logs_stay(tmp_path: Path) -> None:
