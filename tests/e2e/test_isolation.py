@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.condor
 
 def attempt(paths: list[str]) -> dict[str, str]:
     """Run in a scheduler: reads each path, or lists it if it is a directory."""
-    import os
+    import contextlib
+import os
     import pwd
     from pathlib import Path
 
@@ -60,6 +62,16 @@ def test_a_scheduler_reads_nothing_but_its_own(server: GatewayServer, connect: C
             assert client.run_on_scheduler(attempt, [])["me"] == "analyst2"
 
 
+def processes() -> list[bytes]:
+    """Argument lists and environments of all processes of this machine."""
+    found = []
+    for name in ("cmdline", "environ"):
+        for path in Path("/proc").glob(f"[0-9]*/{name}"):
+            with contextlib.suppress(OSError):  # it has ended
+                found.append(path.read_bytes())
+    return found
+
+
 def test_nothing_secret_is_in_a_command_line_or_the_log(server: GatewayServer, connect: Connect) -> None:
     with connect(server).new_cluster() as cluster:
         cluster.scale(1)
@@ -67,7 +79,7 @@ def test_nothing_secret_is_in_a_command_line_or_the_log(server: GatewayServer, c
         own = server.schedulers / f"daskgateway-{cluster.name}"
         token = (own / "dask-gateway-token").read_text()
         key = (own / "dask.pem").read_text().splitlines()[1]
-        shown = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        shown = processes()
         shown += [server.log().encode(), str(server.jobs()).encode(), repr(cluster).encode()]
         shown.append((server.state_directory / "gateway.sqlite").read_bytes())
         assert not [text for text in shown if token.encode() in text or key.encode() in text]
