@@ -22,8 +22,7 @@ pytestmark = pytest.mark.condor
 
 def attempt(paths: list[str]) -> dict[str, str]:
     """Run in a scheduler: reads each path, or lists it if it is a directory."""
-    import contextlib
-import os
+    import os
     import pwd
     from pathlib import Path
 
