@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from dask_gateway import Gateway, GatewayCluster
+
+from htcdaskgateway import HTCGateway, HTCGatewayCluster
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for `tests.support`, wherever pytest was started
 
@@ -38,10 +41,10 @@ def unavailable(reason: str) -> NoReturn:
 def pytest_configure(config: pytest.Config) -> None:
     # Clean up after SIGTERM as after Ctrl-C: gateways and their jobs would live on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # The finalizer of dask-gateway's own client, once closed, raises with this release of distributed:
-    # in whatever test the garbage is collected.
-    stock = "ignore:Exception ignored in. <function Gateway.__del__:pytest.PytestUnraisableExceptionWarning"
-    config.addinivalue_line("filterwarnings", stock)
+    # The finalizer of dask-gateway's own client raises if it was closed, and can wait for ever (see
+    # htcdaskgateway.client.farewell), in whatever test the garbage is collected: the tests use ours for both.
+    Gateway.__del__ = HTCGateway.__del__
+    GatewayCluster.__del__ = HTCGatewayCluster.__del__
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

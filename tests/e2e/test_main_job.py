@@ -131,7 +131,7 @@ def test_stop_by_name(server: GatewayServer, connect: Connect) -> None:
 
 
 def test_the_stock_client_works(server: GatewayServer) -> None:
-    stock = Gateway(server.url, auth=BasicAuth("analyst"))  # closed twice, it complains
+    stock = Gateway(server.url, auth=BasicAuth("analyst"))
     with stock.new_cluster() as cluster:
         assert type(cluster) is GatewayCluster
         cluster.scale(2)

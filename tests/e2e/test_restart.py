@@ -76,11 +76,18 @@ def test_who_waits_for_workers_rides_over_a_restart(
     server = gateway(external=True)
     cluster = connect(server).new_cluster()
     cluster.scale(18)  # two more than the pool has slots
-    restart = threading.Timer(1, lambda: (server.kill(signal.SIGKILL), time.sleep(2), server.start()))
-    restart.start()
+
+    def restart() -> None:
+        time.sleep(1)
+        server.kill(signal.SIGKILL)
+        time.sleep(2)
+        server.start()
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
     with pytest.raises(WorkersMissingError) as caught:
         cluster.wait_for_workers(18, timeout=30)
-    restart.join()
+    restarting.join()
     assert "2 idle" in caught.value.states
     cluster.shutdown()
     no_jobs(server)
