@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 from dask_gateway import Gateway, GatewayCluster
 
@@ -66,6 +67,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.sections.append((title, log()))
     return report
 
+
+# How long an example takes says something about the machine only.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 LOGS = pytest.StashKey[list[tuple[str, Callable[[], str]]]]()
 
