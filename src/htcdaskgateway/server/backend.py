@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,11 @@ from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
 from dask_gateway_server.utils import cancel_task, timestamp
 from sqlalchemy.exc import SQLAlchemyError
 
-from htcdaskgateway.condor.jobs import JobRequest, worker_jobs
-from htcdaskgateway.condor.schedd import SubmitDescription
-from htcdaskgateway.condor.worker_env import worker_env
 from htcdaskgateway.errors import (
     CondorError,
     ConfigurationError,
     HTCDaskError,
     InvalidRequestError,
-    SandboxError,
     ScheddSilentError,
 )
 from htcdaskgateway.launchers.base import SchedulerSpec
@@ -34,15 +30,14 @@ from htcdaskgateway.server.condor_access import HTCondorAccess
 from htcdaskgateway.server.heartbeat import Heartbeat
 from htcdaskgateway.server.keeper import Keeper, in_one_line
 from htcdaskgateway.server.routes import routes
-from htcdaskgateway.server.sandbox import Sandbox, private_directory
+from htcdaskgateway.server.sandbox import private_directory
 from htcdaskgateway.server.settings import HTCondorSettings
 from htcdaskgateway.server.store import WorkerStore
-from htcdaskgateway.server.verdicts import Link
+from htcdaskgateway.server.workers import describe, jobs
 
 SCHEDULER_WAIT = 10.0  # seconds that a scheduler may take to answer
 HEARTBEAT_WAIT = 5.0  # seconds; a scheduler sends one at once when its count changes
 CLEAR_TIMEOUT = 30.0  # seconds that the end of the gateway may wait for the queue, where clusters end with it
-KILL_AFTER = 5  # seconds between HTCondor's SIGTERM and SIGKILL to a job that is removed; the default is 600
 TOKEN_FILE = "./dask-gateway-token"  # noqa: S105 - with a slash, dask-gateway takes it for a path
 
 
@@ -97,14 +92,14 @@ class HTCondorBackend(HTCondorSettings):
             HTCondorAccess(parent=self, log=self.log).connect(),
             self.instance or database.instance_id(self.db.db),
             self.store,
-            describe=self.describe,
+            describe=lambda cluster, names: describe(self, self.keeper.gateway, cluster, names),
             last_words=lambda cluster, worker: self.sandbox(cluster).last_words(worker),
             limits=self.limits,
             log=self.log,
         )
         self.default_host = self.launcher.host
         # What the site adds to every job is tried now, and not when the first user asks for workers.
-        self._jobs("cluster", "user", self.cluster_config_class(parent=self), ["worker"])
+        jobs(self, self.keeper.gateway, "cluster", "user", self.cluster_config_class(parent=self), ["worker"])
         self.log.info("The jobs of this gateway carry HTCDaskGateway = %r", self.keeper.gateway)
         self._keeping = asyncio.ensure_future(self.keeper.run())
         self.task_pool.spawn(self.clean_sandboxes_loop())
@@ -273,91 +268,13 @@ class HTCondorBackend(HTCondorSettings):
         if update:
             self.db.update_cluster(cluster, **update)
             self.queue.put(cluster)
-        changed = self._follow_links(cluster, beat)
+        news = self.store.follow(cluster, beat)
         if cluster.status == JobStatus.RUNNING and self.store.match_count(cluster):
             self.keeper.kick()
-        if update or changed:
+        if news or update:
             self.store.watch(cluster).touch()
 
-    def _follow_links(self, cluster: Cluster, beat: Heartbeat) -> bool:
-        """Take over what a heartbeat says of the workers. True if any of it is new."""
-        links, now = self.store.watch(cluster).links, time.time()
-        changes: list[tuple[Worker, dict[str, Any]]] = []
-        finished: list[Worker] = []
-        news = False
-        for worker in self.store.wanted(cluster):
-            before, _ = self.store.link(worker)
-            link = beat.link(worker.name, before)
-            if link is not before or worker.name not in links:
-                links[worker.name] = (link, now)
-                news = True
-            close_expected = link is Link.RETIRING or (bool(worker.close_expected) and link is Link.LOST)
-            if link is Link.LOST and close_expected:
-                finished.append(worker)
-            elif link in (Link.CONNECTED, Link.RETIRING) and worker.status < JobStatus.RUNNING:
-                changes.append((worker, {"status": JobStatus.RUNNING, "close_expected": close_expected}))
-                self.store.try_again(cluster)
-            elif close_expected != bool(worker.close_expected):
-                changes.append((worker, {"close_expected": close_expected}))
-        self.store.save(changes)
-        self.store.finish(finished)
-        if finished:
-            self.keeper.kick()
-        return news
-
     # -- workers -----------------------------------------------------------------------------------
-
-    def sandbox(self, cluster_name: str) -> Sandbox:
-        return Sandbox(Path(self.sandbox_directory), cluster_name)
-
-    def describe(self, cluster: Cluster, names: Sequence[str]) -> SubmitDescription:
-        """Submit description of workers, with the files that their jobs need in place."""
-        sandbox, config = self.sandbox(cluster.name), cluster.config
-        through_proxy = self.worker_contact == "gateway-proxy"
-        description = self._jobs(cluster.name, cluster.username, config, names)
-        environment = worker_env(
-            command=config.worker_cmd,
-            contact=f"tls://{self.worker_contact_address}" if through_proxy else cluster.scheduler_address,
-            sni=f"daskgateway-{cluster.name}" if through_proxy else "",
-            nthreads=config.worker_threads,
-            memory_limit=config.worker_memory,
-            death_timeout=self.worker_death_timeout,
-            worker_port=self.worker_ports,
-            nanny_port=self.nanny_ports,
-            host=self.worker_host,
-            environment=config.environment,
-        )
-        try:
-            sandbox.prepare(
-                {
-                    "dask.crt": cluster.tls_cert.decode(),
-                    "dask.pem": cluster.tls_key.decode(),
-                    "worker.env": environment,
-                    "workers.sub": str(description),
-                }
-            )
-        except OSError as error:
-            raise SandboxError(str(sandbox.path), str(error)) from error
-        return description
-
-    def _jobs(self, cluster: str, user: str, config: Any, names: Sequence[str]) -> SubmitDescription:
-        return worker_jobs(
-            JobRequest(
-                gateway=self.keeper.gateway,
-                cluster_name=cluster,
-                user=user,
-                cores=config.worker_cores,
-                memory=config.worker_memory,
-                disk=config.worker_disk,
-                sandbox=str(self.sandbox(cluster).path),
-                worker_names=tuple(names),
-                batch_name=f"dask-{user}-{cluster[:8]}",
-                worker_lifetime=self.worker_lifetime,
-                held_lifetime=self.worker_held_lifetime,
-                lease=self.job_lease,
-                submit_commands={"job_max_vacate_time": str(KILL_AFTER), **config.submit_commands},
-            )
-        )
 
     async def reconcile_worker(self, worker: Worker) -> None:
         """Leave single workers alone: the keeper does them all together."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from htcdaskgateway.server.verdicts import Link
 
-ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound here
 SCHEMES = {"scheduler_address": "tls", "dashboard_address": "http", "api_address": "http"}
 
 
@@ -63,11 +63,12 @@ class Heartbeat:
         Parameters
         ----------
         host : str
-            Where the launcher lets schedulers listen; ``0.0.0.0`` leaves open which address that is.
+            Where the launcher lets schedulers listen; ``0.0.0.0`` or a name leaves open which address
+            that is.
         """
         for key, scheme in SCHEMES.items():
             url = urlsplit(self.addresses[key])
-            there = host in (ANYWHERE, url.hostname)
+            there = url.hostname == host or not _is_one_address(host)
             if not (url.scheme == scheme and url.port and there):
                 if key == "dashboard_address" and not self.addresses[key]:
                     continue  # a scheduler without bokeh has none
@@ -82,3 +83,10 @@ class Heartbeat:
         if name in self.closed or before is not Link.NEVER:
             return Link.LOST
         return Link.NEVER
+
+
+def _is_one_address(host: str) -> bool:
+    try:
+        return not ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -10,7 +10,7 @@ from dask_gateway_server.backends.db_base import DBBackendBase
 from dask_gateway_server.traitlets import Type
 from traitlets import Bool, Dict, Enum, Float, Integer, TraitError, Unicode, default, validate
 
-from htcdaskgateway.server.sandbox import encryption_keys, private_directory
+from htcdaskgateway.server.sandbox import Sandbox, encryption_keys, private_directory
 from htcdaskgateway.server.verdicts import Limits
 
 
@@ -186,3 +186,6 @@ class HTCondorSettings(DBBackendBase):
             period=self.queue_poll_period,
             grace=self.removal_grace,
         )
+
+    def sandbox(self, cluster_name: str) -> Sandbox:
+        return Sandbox(Path(self.sandbox_directory), cluster_name)

@@ -15,6 +15,7 @@ from dask_gateway_server.utils import timestamp
 from htcdaskgateway.condor.schedd import JobStatus as QueueStatus
 from htcdaskgateway.records import WorkerRecord, WorkerState
 from htcdaskgateway.server.database import worker_table
+from htcdaskgateway.server.heartbeat import Heartbeat
 from htcdaskgateway.server.verdicts import Facts, Link, Pending, pending_order, surplus
 
 ENDED_RECORDS = 100  # how many workers that are gone a report still lists
@@ -115,6 +116,30 @@ class WorkerStore:
             "state": {"since": time.time()},
         }
         self.save([(worker, change) for worker in workers])
+
+    def follow(self, cluster: Cluster, beat: Heartbeat) -> bool:
+        """Take over what a heartbeat says of the workers. True if any of it is new."""
+        links, now = self.watch(cluster).links, time.time()
+        changes: list[tuple[Worker, dict[str, Any]]] = []
+        finished: list[Worker] = []
+        news = False
+        for worker in self.wanted(cluster):
+            before, _ = self.link(worker)
+            link = beat.link(worker.name, before)
+            if link is not before or worker.name not in links:
+                links[worker.name] = (link, now)
+                news = True
+            close_expected = link is Link.RETIRING or (bool(worker.close_expected) and link is Link.LOST)
+            if link is Link.LOST and close_expected:
+                finished.append(worker)
+            elif link in (Link.CONNECTED, Link.RETIRING) and worker.status < JobStatus.RUNNING:
+                changes.append((worker, {"status": JobStatus.RUNNING, "close_expected": close_expected}))
+                self.try_again(cluster)
+            elif close_expected != bool(worker.close_expected):
+                changes.append((worker, {"close_expected": close_expected}))
+        self.save(changes)
+        self.finish(finished)
+        return news
 
     def match_count(self, cluster: Cluster) -> bool:
         """Make as many wanted records as the scheduler's count says. True if there are new ones."""

@@ -71,6 +71,7 @@ def test_a_field_that_is_missing_is_refused() -> None:
     [
         ("127.0.0.1", {}),
         ("0.0.0.0", {"api_address": "http://10.1.2.3:4"}),
+        ("gateway.example.org", {"api_address": "http://10.1.2.3:4"}),
         ("127.0.0.1", {"dashboard_address": ""}),
     ],
 )

@@ -9,6 +9,7 @@ from cryptography.fernet import Fernet
 from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus
 
 from htcdaskgateway.records import WorkerState
+from htcdaskgateway.server.heartbeat import Heartbeat
 from htcdaskgateway.server.store import ENDED_RECORDS, WorkerStore
 from htcdaskgateway.server.verdicts import Link
 
@@ -161,3 +162,32 @@ async def test_records_are_found_again_by_the_next_gateway(tmp_path: Path) -> No
     # Until a heartbeat says otherwise, who was connected is taken to be so.
     assert WorkerStore(second, 3).report(second.get_cluster(cluster.name)) == before
     second.db.dispose()
+
+
+def beat(count: int, active: str = "", closing: str = "", closed: str = "") -> Heartbeat:
+    return Heartbeat(count, frozenset(active.split()), frozenset(closing.split()), frozenset(closed.split()))
+
+
+async def test_a_worker_comes_retires_and_goes(store: WorkerStore, cluster: Cluster) -> None:
+    scale(store, cluster, 2)
+    first, second = wanted(store, cluster)
+    cluster.worker_start_failure_count = 2
+    assert store.follow(cluster, beat(2, active=f"{first} {second}"))
+    assert cluster.worker_start_failure_count == 0  # whoever connects ends a row of failures
+    assert not store.follow(cluster, beat(2, active=f"{first} {second}"))
+    store.follow(cluster, beat(1, active=first, closing=second))
+    assert not scale(store, cluster, 1)
+    store.follow(cluster, beat(1, active=first, closed=second))
+    assert wanted(store, cluster) == [first]
+    assert store.record(cluster.workers[second]).state is WorkerState.FINISHED
+
+
+async def test_a_worker_whose_retirement_failed_stays(store: WorkerStore, cluster: Cluster) -> None:
+    scale(store, cluster, 1)
+    [name] = wanted(store, cluster)
+    store.follow(cluster, beat(0, closing=name))
+    store.follow(cluster, beat(1, active=name))
+    assert not cluster.workers[name].close_expected
+    store.follow(cluster, beat(1, closed=name))  # it is lost now, and was not asked to go
+    assert store.facts(cluster.workers[name]).link is Link.LOST
+    assert wanted(store, cluster) == [name]
