@@ -111,6 +111,7 @@ class HTCondorBackend(HTCondorSettings):
     async def do_cleanup(self) -> None:
         if not hasattr(self, "_keeping"):
             return
+        self.keeper.stop()
         await cancel_task(self._keeping)
         if self.stop_clusters_on_shutdown:
             with contextlib.suppress(CondorError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -61,6 +60,7 @@ class Keeper:
         self.limits, self.log = limits, log
         self.lock = asyncio.Lock()  # a look at the queue never overlaps with a submit
         self.trouble = ""  # why the queue was not seen the last time
+        self.stopped = False
         self._unwanted: dict[str, float] = {}
         self._kicked = asyncio.Event()
 
@@ -68,9 +68,14 @@ class Keeper:
         """Something changed: do not wait for the next look."""
         self._kicked.set()
 
+    def stop(self) -> None:
+        """Let ``run`` end after the present round, also where its cancellation is lost."""
+        self.stopped = True
+        self.kick()
+
     async def run(self) -> None:
-        """Work until cancelled. A failure of one round is logged and the next one tries again."""
-        while True:
+        """Work until stopped. A failure of one round is logged and the next one tries again."""
+        while not self.stopped:
             try:
                 async with self.lock:
                     await self.round()
@@ -78,8 +83,12 @@ class Keeper:
                 self.log.warning("%s", error)
             except Exception:  # this loop is what keeps every cluster of the gateway
                 self.log.exception("A round over the queue failed; the next one tries again")
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._kicked.wait(), self._pause(time.time()))
+            # Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes with a kick.
+            timer = asyncio.get_running_loop().call_later(self._pause(time.time()), self._kicked.set)
+            try:
+                await self._kicked.wait()
+            finally:
+                timer.cancel()
             self._kicked.clear()
 
     def _pause(self, now: float) -> float:

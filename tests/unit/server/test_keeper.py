@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -292,6 +293,22 @@ async def test_a_worker_that_is_stopped_while_the_history_is_read(
     monkeypatch.setattr(scene.schedd, "ended", stop_meanwhile)
     await scene.keeper.round()
     assert scene.store.record(worker).state is WorkerState.FINISHED
+
+
+async def test_the_loop_ends_although_it_is_kicked_at_the_same_moment(scene: Scene) -> None:
+    for _ in range(5):
+        working = asyncio.ensure_future(scene.keeper.run())
+        while not scene.schedd.queries:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # it waits for the next round now
+        scene.keeper.kick()
+        await asyncio.sleep(0)
+        scene.keeper.stop()
+        working.cancel()
+        done, _pending = await asyncio.wait([working], timeout=5)
+        assert done
+        scene.schedd.queries = 0
+        scene.keeper.stopped = False
 
 
 async def test_clear_waits_until_the_queue_is_empty(scene: Scene) -> None:
