@@ -208,7 +208,7 @@ def test_a_schedd_that_is_silent_for_30_s(
         resume: Callable[[], None] = request.getfixturevalue("silent_schedd")
         since = time.monotonic()
         # whether this one is refused or waits, no job comes twice of it
-        assert try_to_scale(cluster, 4) in (True, False)
+        try_to_scale(cluster, 4)
         while time.monotonic() - since < 30:
             states = {worker.name: worker.state for worker in cluster.workers()}
             assert {states[worker.name] for worker in before} == {WorkerState.RUNNING}

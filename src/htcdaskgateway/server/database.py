@@ -50,7 +50,9 @@ def claim(url: str, state_directory: Path) -> ExitStack:
         Another gateway has it.
     """
     with ExitStack() as stack:
-        file = stack.enter_context((state_directory / "lock").open("w"))
+        lock_file = state_directory / "lock"
+        lock_file.touch(mode=0o600)
+        file = stack.enter_context(lock_file.open("r+"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -15,6 +15,7 @@ def test_a_state_directory_has_one_gateway_at_a_time(tmp_path: Path) -> None:
         database.claim("sqlite://", tmp_path)
     assert str(caught.value) == f"Another gateway uses the state directory {tmp_path}."
     database.claim("sqlite://", tmp_path).close()
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_identity_is_made_once_and_stays_with_the_database(tmp_path: Path) -> None:
