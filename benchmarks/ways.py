@@ -18,7 +18,7 @@ from shutil import chown
 from dask_gateway import GatewayCluster
 from distributed import Client, Security
 from tests.support import processes
-from tests.support.gateway import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 from htcdaskgateway.condor.jobs import EXECUTABLE, INPUT_FILES

@@ -13,6 +13,8 @@ from htcdaskgateway.errors import HTCDaskError
 # name: where the command is, and its line in `htcdask --help`
 COMMANDS = {
     "demo": ("htcdaskgateway.cli.demo:demo", "Run an analysis on a gateway of your own, and clean up."),
+    "images": ("htcdaskgateway.cli.images:images", "List images with their versions, and whether they fit."),
+    "logs": ("htcdaskgateway.cli.logs:logs", "Show what the workers of a cluster wrote."),
 }
 
 

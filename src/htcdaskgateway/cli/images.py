@@ -1,0 +1,168 @@
+"""``htcdask images``."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import click
+
+from htcdaskgateway.config import setting
+from htcdaskgateway.images.catalogue import ImageCatalogue
+from htcdaskgateway.images.contents import ImageContents
+from htcdaskgateway.images.errors import ImageUnusableError
+from htcdaskgateway.images.reference import ALIASES, DEFAULT_ROOT, ImageReference
+from htcdaskgateway.images.running import ask_image
+from htcdaskgateway.images.survey import Finding, survey
+from htcdaskgateway.versions.here import versions_here
+from htcdaskgateway.versions.names import MUST_AGREE, agree, fits
+from htcdaskgateway.versions.table import Column, VersionTable
+
+
+@click.command()
+@click.argument("pattern", default="", metavar="[PATTERN]")
+@click.option(
+    "--root",
+    metavar="DIR",
+    help=f"Where images lie unpacked. [default: htcdaskgateway.image-root, or {DEFAULT_ROOT}]",
+)
+@click.option("--registry", metavar="NAME", help="Images of this registry only.")
+@click.option("--fits", "only_fitting", is_flag=True, help="Images that fit this Python environment only.")
+@click.option(
+    "--run", is_flag=True, help="Start each image with Apptainer and ask it, instead of reading it."
+)
+@click.option(
+    "--apptainer",
+    metavar="PROGRAM",
+    help="What --run starts. [default: htcdaskgateway.apptainer, or apptainer]",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
+def images(
+    pattern: str,
+    root: str | None,
+    registry: str | None,
+    only_fitting: bool,
+    run: bool,
+    apptainer: str | None,
+    as_json: bool,
+) -> None:
+    """List images with their Python and Dask, and whether they fit this environment.
+
+    PATTERN is a part of an image's name, or a pattern with * and ?. An image fits when it has the Python
+    (major.minor), dask, distributed and dask-gateway of the environment in which htcdask runs: only then
+    can a notebook of this environment use it, and its PATH must have dask. "yes?" and "no?" say that
+    something about the image is in doubt.
+
+    Without --run no image is started: its directory is read.
+    """
+    from htcdaskgateway.cli.images_show import ImagesShow
+
+    show = ImagesShow(quiet=as_json)
+    here = versions_here()
+    program = runner(apptainer or setting("apptainer", "apptainer")) if run else ""
+    registry = ALIASES.get(registry.lower(), registry.lower()) if registry else None
+    catalogue = ImageCatalogue(root or setting("image-root", DEFAULT_ROOT) or DEFAULT_ROOT)
+    chosen = (found for found in catalogue.walk(registry) if matches(pattern, found[0]))
+    findings = []
+    with show.progress() as step:
+        for finding in started(chosen, program) if run else survey(chosen):
+            step(str(finding.reference))
+            if not only_fitting or can_be_used(finding, here):
+                findings.append(finding)
+    findings.sort(key=lambda finding: str(finding.reference))
+    with output():
+        if as_json:
+            click.echo(json.dumps([as_data(finding, here) for finding in findings], indent=2))
+        else:
+            show.findings(findings, here)
+            if len(findings) == 1 and findings[0].contents:
+                show.table(comparison(findings[0].contents, here))
+    if not findings:
+        raise click.ClickException(nothing(pattern, catalogue, registry, only_fitting))
+
+
+def matches(pattern: str, reference: ImageReference) -> bool:
+    """Whether a reference is meant: by a part of it, or, with ``*`` or ``?`` in the pattern, by all of it."""
+    text = str(reference)
+    first, slash, rest = pattern.partition("/")
+    pattern = f"{ALIASES.get(first.lower(), first)}{slash}{rest}" if slash else pattern
+    if any(wildcard in pattern for wildcard in "*?["):
+        return fnmatchcase(text, pattern) or fnmatchcase(reference.name, pattern)
+    return pattern in text
+
+
+@contextmanager
+def output() -> Iterator[None]:
+    """Say in a sentence that standard output takes no more: a disk that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # a reader that has seen enough: Click knows
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest at its end
+        raise click.ClickException(f"Standard output cannot be written to: {error.strerror}.") from error
+
+
+def runner(program: str) -> str:
+    """Find the program that runs images."""
+    if not shutil.which(program):
+        raise click.ClickException(
+            f"--run needs Apptainer, and there is no program {program!r} here.\n"
+            "Give it with --apptainer=, or leave --run out: reading images needs nothing."
+        )
+    return program
+
+
+def started(chosen: Iterator[tuple[ImageReference, Path]], program: str) -> Iterator[Finding]:
+    """Ask each image by running it, one after the other."""
+    for reference, path in chosen:
+        try:
+            yield Finding(reference, path, contents=ask_image(path, apptainer=program))
+        except ImageUnusableError as error:
+            yield Finding(reference, path, error=error)
+
+
+def can_be_used(finding: Finding, here: dict[str, str]) -> bool:
+    """Whether a notebook of this environment can use workers of the image, as far as it is known."""
+    return finding.runs_dask is not False and fits(here, finding.versions)
+
+
+def differing(finding: Finding, here: dict[str, str]) -> list[str]:
+    """Names of what must agree with this environment and does not."""
+    versions = finding.versions
+    return [name for name in MUST_AGREE if not agree(name, [here.get(name, ""), versions.get(name, "")])]
+
+
+def as_data(finding: Finding, here: dict[str, str]) -> dict[str, Any]:
+    return {
+        "image": str(finding.reference),
+        "path": str(finding.path),
+        "versions": dict(sorted(finding.versions.items())),
+        "executable": finding.contents.executable if finding.contents else "",
+        "runs_dask": finding.contents.runs_dask if finding.contents else None,
+        "fits": can_be_used(finding, here),
+        "differing": [] if finding.error else differing(finding, here),
+        "notes": list(finding.notes),
+        "error": finding.error.sentence if finding.error else "",
+    }
+
+
+def comparison(contents: ImageContents, here: dict[str, str]) -> VersionTable:
+    return VersionTable(
+        (Column("this environment", here), Column("image", contents.versions, "; ".join(contents.notes)))
+    )
+
+
+def nothing(pattern: str, catalogue: ImageCatalogue, registry: str | None, only_fitting: bool) -> str:
+    what = f"No image{f' of {registry}' if registry else ''} below {catalogue.root}"
+    which = [f"has {pattern!r} in its name"] if pattern else []
+    which += ["fits this environment"] if only_fitting else []
+    return f"{what} {' and '.join(which)}." if which else f"{what}."

@@ -1,0 +1,85 @@
+"""What ``htcdask images`` shows: a table on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from htcdaskgateway.images.survey import Finding
+from htcdaskgateway.versions.names import MUST_AGREE, agree
+from htcdaskgateway.versions.table import VersionTable
+
+UNLIMITED = 10_000  # characters: lines that go to a file or a pipe are not folded
+NAME_WIDTH = 20  # characters: the least that an image's name gets of a line
+
+
+class ImagesShow:
+    """Shows findings on a console.
+
+    Parameters
+    ----------
+    quiet : bool
+        No progress, whatever standard error is.
+    """
+
+    def __init__(self, quiet: bool = False, output: Console | None = None) -> None:
+        self.output = output or Console(highlight=False)
+        if not self.output.is_terminal:
+            self.output.width = UNLIMITED
+        self.notes = Console(stderr=True, highlight=False)
+        self.quiet = quiet or not self.notes.is_terminal
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """A line that counts what was read, while it is read."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.completed} images read"),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", style="dim"),
+        )
+        with Progress(*columns, console=self.notes, transient=True, disable=self.quiet) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda name: bar.update(task, advance=1, description=name)
+
+    def findings(self, findings: Sequence[Finding], here: dict[str, str]) -> None:
+        """One line an image; what does not fit ``here`` is marked, and said below where it is no version."""
+        unicode = self.output.encoding.lower().startswith("utf")
+        table = Table(box=box.SIMPLE_HEAD if unicode else box.ASCII2, pad_edge=False)
+        table.add_column("image", overflow="fold", min_width=NAME_WIDTH)
+        for name in (*MUST_AGREE, "fits"):
+            table.add_column(name, no_wrap=True)
+        for finding in findings:
+            table.add_row(str(finding.reference), *self._cells(finding, here))
+        if findings:
+            self.output.print(table)
+        for finding in findings:
+            if finding.error:
+                said, style = finding.error.why, "yellow"
+            elif finding.notes and len(findings) > 1:  # of a single one the comparison says it
+                said, style = "; ".join(finding.notes), ""
+            else:
+                continue
+            self.output.print(Text(f"{finding.reference}: {said}", style), soft_wrap=True)
+
+    @staticmethod
+    def _cells(finding: Finding, here: dict[str, str]) -> list[Text]:
+        if finding.error:
+            return [Text("?", "dim")] * len(MUST_AGREE) + [Text("?", "yellow")]
+        cells, fitting = [], finding.runs_dask is not False
+        for name in MUST_AGREE:
+            version = finding.versions.get(name, "")
+            same = agree(name, [here.get(name, ""), version])
+            fitting = fitting and same
+            cells.append(Text(version or "-", "" if same else "red"))
+        doubt = "?" if finding.is_doubtful else ""
+        return [*cells, Text(f"yes{doubt}", "green") if fitting else Text(f"no{doubt}", "red")]
+
+    def table(self, table: VersionTable) -> None:
+        self.output.print(Text(str(table)), soft_wrap=True)

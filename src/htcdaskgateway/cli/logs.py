@@ -1,0 +1,36 @@
+"""``htcdask logs``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import click
+
+from htcdaskgateway.client.gateway import HTCGateway
+from htcdaskgateway.client.log_sources import collect
+from htcdaskgateway.client.logs import Logs
+
+
+@click.command()
+@click.argument("cluster")
+@click.argument("worker", required=False)
+@click.option("--tail", type=click.IntRange(min=1), metavar="N", help="Only the last N lines of each log.")
+@click.option("--address", metavar="URL", help="Of the gateway. [default: gateway.address of Dask]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+def logs(cluster: str, worker: str | None, tail: int | None, address: str | None, as_json: bool) -> None:
+    """Show what the workers of CLUSTER wrote, or one of them.
+
+    WORKER is a worker's name or the beginning of it, its name in Dask, or its job id.
+
+    Of a worker whose job has ended this is its standard output and error, of one that runs what it has
+    logged so far. The gateway and its authentication are those of Dask's configuration.
+    """
+    found = asyncio.run(ask(cluster, worker, tail, address))
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else str(found))
+
+
+async def ask(cluster: str, worker: str | None, tail: int | None, address: str | None) -> Logs:
+    """Ask the gateway and the workers that run."""
+    async with HTCGateway(address, asynchronous=True) as gateway:
+        return await collect(gateway, cluster, worker, tail)

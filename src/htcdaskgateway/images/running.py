@@ -1,0 +1,132 @@
+"""What is installed in an image: told by its own Python, where the image can be run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from htcdaskgateway.images.contents import ImageContents
+from htcdaskgateway.images.errors import ImageUnusableError, printable
+from htcdaskgateway.images.files import words
+from htcdaskgateway.images.packages import normalized
+
+# As a worker is started: nothing of the caller's environment, and no packages of the caller's home.
+_OPTIONS = ("--cleanenv", "--contain", "--no-home", "--pwd", "/")
+_MARK = "htcdaskgateway-versions:"  # the image's own scripts may print before it
+_LAST_LINES, _LAST_CHARACTERS = 3, 500
+
+_START = "import sys; exec(sys.argv[1])"
+# Runs in the image, under any Python since 3.8. `dask` may belong to another Python than `python3`.
+_QUESTION = f"""
+import json, os, platform, re, shutil, sys
+from importlib.metadata import distributions
+command = shutil.which("dask")
+if command and len(sys.argv) == 2:
+    with open(command, "rb") as file:
+        first = file.readline(4096).split() or [b""]
+    python = os.fsdecode(first[0][2:]) if first[0].startswith(b"#!") else ""
+    if re.match("python[0-9.]*$", os.path.basename(python)) and os.access(python, os.X_OK):
+        os.execv(python, [python, "-c", {_START!r}, sys.argv[1], "again"])
+found = {{}}
+for one in distributions():
+    name = one.metadata["Name"]
+    if name and one.version:
+        found.setdefault(name, one.version)
+answer = {{"python": platform.python_version(), "executable": sys.executable}}
+print({_MARK!r} + json.dumps({{**answer, "dask": bool(command), "found": found}}))
+"""
+
+
+def ask_image(
+    path: str | Path,
+    packages: Collection[str] | None = None,
+    *,
+    apptainer: str = "apptainer",
+    timeout: float = 60.0,
+) -> ImageContents:
+    """Run the image's Python and ask it for its version and its packages.
+
+    Parameters
+    ----------
+    path : str or Path
+        The image path.
+    packages : collection of str, optional
+        Only these are given; without it, all.
+    apptainer : str, optional
+        The program.
+    timeout : float, optional
+        Seconds after which it is ended.
+
+    Raises
+    ------
+    ImageUnusableError
+        With the last words of Apptainer or of the image.
+    """
+    image = str(path)
+    arguments = [apptainer, "exec", *_OPTIONS, image, "python3", "-c", _START, _QUESTION]
+    said, complained = _run(arguments, image, timeout)
+    answer = _answer(said)
+    if answer is None:
+        raise ImageUnusableError(image, f"its Python gives no answer: {_last_words(said, complained)}")
+    wanted = None if packages is None else {normalized(name) for name in packages}
+    versions = {"python": str(answer["python"])}
+    for name, version in sorted(answer["found"].items()):
+        package = normalized(name)
+        if package != "python" and (wanted is None or package in wanted):
+            versions[package] = printable(str(version))
+    notes = () if answer["dask"] else ("there is no dask in its PATH",)
+    executable, runs = printable(str(answer["executable"])), bool(answer["dask"])
+    return ImageContents(image, versions["python"], executable, versions, notes, runs)
+
+
+def _run(arguments: Sequence[str], image: str, timeout: float) -> tuple[str, str]:
+    try:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ImageUnusableError(
+            image,
+            f"the program {arguments[0]} cannot be started ({words(error)})",
+            "Images can be run where Apptainer is installed; reading them needs nothing.",
+        ) from error
+    except ValueError as error:  # NUL in a path
+        raise ImageUnusableError(image, str(error)) from error
+    with process:
+        ended = False
+        try:
+            said, complained = process.communicate(timeout=timeout)
+            ended = True
+        except subprocess.TimeoutExpired as error:
+            raise ImageUnusableError(image, f"its Python gave no answer in {timeout:g} s") from error
+        finally:
+            if not ended:  # what it started is ended as well
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    return said.decode("utf-8", "replace"), complained.decode("utf-8", "replace")
+
+
+def _answer(said: str) -> dict[str, Any] | None:
+    lines = [line for line in said.splitlines() if line.startswith(_MARK)]
+    try:
+        answer = json.loads(lines[-1].removeprefix(_MARK)) if lines else None
+    except ValueError:
+        return None
+    if not isinstance(answer, dict) or not {"python", "executable", "dask", "found"} <= answer.keys():
+        return None
+    return answer if isinstance(answer["found"], dict) else None
+
+
+def _last_words(said: str, complained: str) -> str:
+    lines = [line for line in f"{said}\n{complained}".splitlines() if line.strip()][-_LAST_LINES:]
+    return "; ".join(printable(line.strip()) for line in lines)[-_LAST_CHARACTERS:] or "it prints nothing"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from htcdaskgateway import WorkerRecord, WorkerState
+from htcdaskgateway.cli import logs as command
+from htcdaskgateway.cli.group import htcdask
+from htcdaskgateway.client.logs import Logs, WorkerLog
+from htcdaskgateway.errors import InvalidRequestError
+
+HELD = WorkerRecord("w1", WorkerState.FAILED, "12.0", "ap", reason="HTCondor held the job: disk full")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What the gateway was asked; it knows one worker of cluster c1."""
+    calls: list[tuple[object, ...]] = []
+
+    async def ask(cluster: str, *more: object) -> Logs:
+        calls.append((cluster, *more))
+        if cluster != "c1":
+            raise InvalidRequestError(f"Cluster {cluster!r} not found")
+        return Logs("c1", [WorkerLog("w1", HELD, {"err": "grüße\n"})], ["A note."])
+
+    monkeypatch.setattr(command, "ask", ask)
+    return calls
+
+
+def test_for_people(asked: list[tuple[object, ...]]) -> None:
+    answer = CliRunner().invoke(htcdask, ["logs", "c1", "w1", "--tail", "5", "--address", "http://here"])
+    assert answer.exit_code == 0
+    assert answer.output == (
+        "A note.\n== w1 failed, job 12.0 of ap\n   HTCondor held the job: disk full\n"
+        "-- standard error\ngrüße\n"
+    )
+    assert asked == [("c1", "w1", 5, "http://here")]
+
+
+def test_for_programs(asked: list[tuple[object, ...]]) -> None:
+    answer = CliRunner().invoke(htcdask, ["logs", "c1", "--json"])
+    assert asked == [("c1", None, None, None)]
+    told = json.loads(answer.output)
+    assert (told["cluster"], told["notes"]) == ("c1", ["A note."])
+    (worker,) = told["workers"]
+    assert worker["streams"] == {"err": "grüße\n"}
+    assert (worker["state"], worker["dask_name"]) == ("failed", "htcdask-worker_12_0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["other"], 1, "Error: Cluster 'other' not found"),
+        (["c1", "--tail", "0"], 2, "0 is not in the range x>=1"),
+        ([], 2, "Missing argument 'CLUSTER'"),
+    ],
+)
+def test_refused(asked: list[tuple[object, ...]], arguments: list[str], code: int, words: str) -> None:
+    answer = CliRunner().invoke(htcdask, ["logs", *arguments])
+    assert answer.exit_code == code
+    assert words in answer.output
+
+
+def test_no_gateway_answers() -> None:
+    answer = CliRunner().invoke(htcdask, ["logs", "c1", "--address", "http://127.0.0.1:9"])
+    assert answer.exit_code == 1
+    assert "No gateway answers at http://127.0.0.1:9." in answer.output
