@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from htcdaskgateway.condor.ads import checked_ids
+from htcdaskgateway.condor.errors import OutputError
 from htcdaskgateway.condor.quoting import classad_text, expand
 from htcdaskgateway.condor.schedd import Action, EndedJob, JobStatus, ObservedJob, SubmitDescription
 from htcdaskgateway.errors import (
@@ -21,6 +22,7 @@ from htcdaskgateway.errors import (
 class _Job:
     gateway: str
     observed: ObservedJob
+    spooled: bool = False
 
 
 class FakeSchedd:
@@ -32,21 +34,23 @@ class FakeSchedd:
         If set: every call raises ScheddUnavailableError with these words, and does nothing.
     silent : str
         ``"acted"`` or ``"not acted"``: every call raises ScheddSilentError, after or instead of acting.
-    refuse, refuse_action : str
-        If set: every submit, or every act, is refused with these words.
+    refuse, refuse_action, refuse_output : str
+        If set: every submit, every act, or every transfer of output is refused with these words.
     never_start : bool
         Jobs stay idle.
     submits : list of SubmitDescription
     acts : list of (Action, list of str)
+    fetches : list of (list of str, str)
         What reached the schedd, whether it answered or not.
     queries, searches : int
     """
 
     def __init__(self) -> None:
-        self.unavailable = self.silent = self.refuse = self.refuse_action = ""
+        self.unavailable = self.silent = self.refuse = self.refuse_action = self.refuse_output = ""
         self.never_start = False
         self.submits: list[SubmitDescription] = []
         self.acts: list[tuple[Action, list[str]]] = []
+        self.fetches: list[tuple[list[str], str]] = []
         self.queries = self.searches = 0
         self.closed = False
         self.jobs: dict[str, _Job] = {}
@@ -74,17 +78,17 @@ class FakeSchedd:
             observed = ObservedJob(
                 job_id, values["+HTCDaskCluster"], values["+HTCDaskWorker"], JobStatus.IDLE, time.time()
             )
-            self.jobs[job_id] = _Job(values["+HTCDaskGateway"], observed)
+            self.jobs[job_id] = _Job(values["+HTCDaskGateway"], observed, description.spool)
             ids.append(job_id)
         self._after(what)
         return ids
 
-    async def query(self, gateway: str) -> list[ObservedJob]:
+    async def query(self, gateway: str, cluster: str = "") -> list[ObservedJob]:
         self._before("a query")
         self.queries += 1
         found = []
         for job in self.jobs.values():
-            if job.gateway == gateway:
+            if job.gateway == gateway and cluster in ("", job.observed.cluster_name):
                 if job.observed.status is JobStatus.IDLE and not self.never_start:
                     self._set(job.observed.job_id, JobStatus.RUNNING, host="slot1_1@execute-point")
                 found.append(job.observed)
@@ -118,6 +122,19 @@ class FakeSchedd:
         self._after("a search in the history")
         return [self.history[job_id] for job_id in ids if job_id in self.history]
 
+    async def fetch(self, job_ids: Sequence[str], sandbox: str) -> list[str]:
+        ids = checked_ids(job_ids)
+        self._before("a transfer")
+        self.fetches.append((ids, sandbox))
+        found = [job_id for job_id in ids if job_id in self.jobs and self.jobs[job_id].observed.fetchable]
+        if found and self.refuse_output:
+            raise OutputError(self.name, found, self.refuse_output)
+        for job_id in found:
+            job = self.jobs[job_id].observed
+            self._leave(EndedJob(job_id, JobStatus.COMPLETED, job.exit_code, job.exit_signal))
+        self._after("a transfer")
+        return found
+
     async def close(self) -> None:
         self.closed = True
 
@@ -135,8 +152,13 @@ class FakeSchedd:
         self._set(job_id, JobStatus.HELD, hold_reason=reason, hold_code=code, hold_subcode=subcode)
 
     def end(self, job_id: str, exit_code: int | None = 0, exit_signal: int | None = None) -> None:
-        """Let a job end by itself; with ``exit_signal``, by a signal."""
+        """Let a job end by itself; with ``exit_signal``, by a signal. A spooled one stays in the queue."""
         code = None if exit_signal is not None else exit_code
+        if self.jobs[job_id].spooled:
+            self._set(job_id, JobStatus.COMPLETED)
+            job = self.jobs[job_id]
+            job.observed = replace(job.observed, exit_code=code, exit_signal=exit_signal, fetchable=True)
+            return
         self._leave(EndedJob(job_id, JobStatus.COMPLETED, code, exit_signal))
 
     def forget(self, job_id: str) -> None:

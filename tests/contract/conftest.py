@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import pwd
 import shutil
@@ -26,6 +27,7 @@ from htcdaskgateway.condor.schedd import JobStatus, ObservedJob, Schedd, SubmitD
 from htcdaskgateway.condor.tools import ToolsSchedd
 
 OWNER = "analyst"
+HAS_LANDLOCK = ctypes.CDLL(None).syscall(444, None, 0, 1) > 0  # without it nobody else's output is fetched
 DEADLINE = 40.0
 # What a job does follows from its worker's name.
 PROGRAM = """#!/bin/sh
@@ -47,7 +49,8 @@ class Subject:
     Attributes
     ----------
     make : callable
-        Another one of the same kind; takes ``name``, ``timeout`` and ``environment``, where it has them.
+        Another one of the same kind; takes ``name``, ``timeout``, ``token``, ``programs`` and environment,
+        where it has them.
     """
 
     kind: str
@@ -57,8 +60,8 @@ class Subject:
     gateway: str = field(default_factory=lambda: f"contract-{uuid.uuid4().hex[:12]}")
     sandboxes: list[Path] = field(default_factory=list)
 
-    def sandbox(self, suffix: str = "") -> Path:
-        """Make a cluster's directory, which belongs to the jobs' owner."""
+    def sandbox(self, suffix: str = "", *, mine: bool = False) -> Path:
+        """Make a cluster's directory, which belongs to the jobs' owner; if ``mine``, to this account."""
         path = Path(tempfile.mkdtemp(prefix="htcdask-contract-", suffix=suffix))
         self.sandboxes.append(path)
         (path / "start_worker.sh").write_text(PROGRAM)
@@ -66,7 +69,7 @@ class Subject:
             (path / name).write_text(f"content of {name}")
             (path / name).chmod(0o600)
         (path / "start_worker.sh").chmod(0o700)
-        if self.owner is not None:
+        if self.owner is not None and not mine:
             account = pwd.getpwnam(self.owner)
             for each in [path, *path.iterdir()]:
                 os.chown(each, account.pw_uid, account.pw_gid)
@@ -131,14 +134,25 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     if kind in ("bindings", "tools"):
         environment, owner = request.getfixturevalue("as_owner"), OWNER
 
-    def make(name: str = "", timeout: float = 30, **more: str) -> Schedd:
+    def make(
+        name: str = "",
+        timeout: float = 30,
+        token: str = "",
+        programs: dict[str, str] | None = None,
+        **more: str,
+    ) -> Schedd:
         schedd: Schedd
         if kind == "bindings":
-            schedd = BindingsSchedd(name, timeout=timeout, environment={**environment, **more})
+            schedd = BindingsSchedd(name, timeout=timeout, environment={**environment, **more}, token=token)
         elif kind == "tools":
             home = request.getfixturevalue("pool").home
             schedd = ToolsSchedd(
-                name, directory=str(home / "bin"), timeout=timeout, environment={**environment, **more}
+                name,
+                directory=str(home / "bin"),
+                programs=programs,
+                timeout=timeout,
+                environment={**environment, **more},
+                token=token,
             )
         elif kind == "processes":
             schedd = ProcessSchedd(slots=4, kill_after=1)

@@ -70,6 +70,7 @@ def test_htcondor_reads_what_was_meant(
     assert [ad["HTCDaskWorker"] for ad in ads] == ['"w1"', '"w2"']
     for ad in ads:
         assert set(ad) == known
+        assert classad_text(ad["Args"]).split()[1] == f"{ad['ClusterId']}.{ad['ProcId']}"
         assert classad_text(ad["HTCDaskUser"]) == user
         assert classad_text(ad["HTCDaskCluster"]) == cluster
         assert classad_text(ad["JobBatchName"]) == (batch or "b")

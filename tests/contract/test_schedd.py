@@ -56,6 +56,11 @@ async def test_query_finds_only_the_jobs_of_the_gateway(subject: Subject) -> Non
     assert [job.job_id for job in await subject.schedd.query(other)] == theirs
     assert sorted(job.job_id for job in await subject.schedd.query(subject.gateway)) == mine
     assert await subject.schedd.query("no such gateway (&| =?= ") == []
+    (second,) = await subject.schedd.submit(subject.description("w1", cluster_name="c2"))
+    assert [job.job_id for job in await subject.schedd.query(subject.gateway, "c2")] == [second]
+    assert sorted(job.job_id for job in await subject.schedd.query(subject.gateway, "c1")) == mine
+    assert await subject.schedd.query(other, "c2") == []
+    assert len(await subject.schedd.query(subject.gateway)) == 3
     await subject.schedd.act(Action.REMOVE, theirs)
 
 
@@ -348,10 +353,10 @@ from htcdaskgateway.condor.bindings import BindingsSchedd
 async def main():
     schedd = BindingsSchedd(timeout=1, environment=json.loads(os.environ["MORE"]))
     call = asyncio.create_task(schedd.query("g"))
-    while schedd._child.pid is None:
+    while schedd._calls.pid is None:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.5)
-    print(schedd._child.pid, flush=True)
+    print(schedd._calls.pid, flush=True)
     os.kill(os.getpid(), 9)
 
 asyncio.run(main())

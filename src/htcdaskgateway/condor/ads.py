@@ -6,24 +6,34 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from htcdaskgateway.condor.quoting import instance_id
+from htcdaskgateway.condor.quoting import cluster_name, directory_value, instance_id
 from htcdaskgateway.condor.schedd import EndedJob, JobStatus, ObservedJob
 from htcdaskgateway.errors import InvalidRequestError
 
 QUEUE_ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "RemoteHost",
     "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "HTCDaskCluster", "HTCDaskWorker",
+    "ExitBySignal", "ExitCode", "ExitSignal", "StageInFinish", "StageOutFinish",
+)  # fmt: skip
+OUTPUT_ATTRIBUTES = (
+    "ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "StageInFinish", "StageOutFinish",
+    "SUBMIT_Iwd",
 )  # fmt: skip
 HISTORY_ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "ExitBySignal", "ExitCode", "ExitSignal", "RemoveReason",
 )  # fmt: skip
 # A job may wait in the queue for its owner to fetch the output, 10 days by HTCondor's default.
 _HISTORY_SECONDS = 14 * 86400
+_SPOOLING = 16  # hold code of a job whose input is on its way to the schedd
 
 
-def of_gateway(gateway: str) -> str:
-    """Write the constraint that selects the jobs of one gateway; ``=?=`` heeds upper and lower case."""
-    return f'HTCDaskGateway =?= "{instance_id(gateway)}"'
+def of_gateway(gateway: str, cluster: str = "") -> str:
+    """Write the constraint that selects the jobs of one gateway, or of one of its clusters.
+
+    ``=?=`` heeds upper and lower case.
+    """
+    constraint = f'HTCDaskGateway =?= "{instance_id(gateway)}"'
+    return f'{constraint} && HTCDaskCluster =?= "{cluster_name(cluster)}"' if cluster else constraint
 
 
 def _number(job_id: str) -> tuple[int, int]:
@@ -77,28 +87,63 @@ def _status(number: int) -> JobStatus:
 
 
 def observed(ad: Mapping[str, Any]) -> ObservedJob:
+    status, code = _status(ad["JobStatus"]), int(ad.get("HoldReasonCode") or 0)
+    # Nothing is wrong with it, and it cannot run yet. One whose input never comes is removed by the
+    # schedd like any job that is held for long.
+    spooling = status is JobStatus.HELD and code == _SPOOLING
+    held = status is JobStatus.HELD and not spooling
+    exit_code, exit_signal = _exit(ad) if status is JobStatus.COMPLETED else (None, None)
     return ObservedJob(
-        job_id=f"{ad['ClusterId']}.{ad['ProcId']}",
+        job_id=job_id(ad),
         cluster_name=str(ad.get("HTCDaskCluster") or ""),
         worker_name=str(ad.get("HTCDaskWorker") or ""),
-        status=_status(ad["JobStatus"]),
+        status=JobStatus.IDLE if spooling else status,
         since=float(ad.get("EnteredCurrentStatus") or 0),
         host=str(ad.get("RemoteHost") or ""),
-        hold_code=int(ad.get("HoldReasonCode") or 0),
-        hold_subcode=int(ad.get("HoldReasonSubCode") or 0),
-        hold_reason=str(ad.get("HoldReason") or ""),
+        hold_code=code if held else 0,
+        hold_subcode=int(ad.get("HoldReasonSubCode") or 0) if held else 0,
+        hold_reason=str(ad.get("HoldReason") or "") if held else "",
+        exit_code=exit_code,
+        exit_signal=exit_signal,
+        fetchable=fetchable(ad),
     )
+
+
+def job_id(ad: Mapping[str, Any]) -> str:
+    return f"{ad['ClusterId']}.{ad['ProcId']}"
+
+
+def fetchable(ad: Mapping[str, Any]) -> bool:
+    """Whether a job was spooled, has completed, and nobody has fetched its output since."""
+    return (
+        _status(ad["JobStatus"]) is JobStatus.COMPLETED
+        and bool(ad.get("StageInFinish"))
+        and int(ad.get("StageOutFinish") or 0) < int(ad.get("EnteredCurrentStatus") or 0)
+    )
+
+
+def output_directory(sandbox: str) -> dict[str, str]:
+    """Changes of a job after which its output, and its event log, are fetched to this directory."""
+    # HTCondor writes the log to SUBMIT_UserLog only if the name in it is that of UserLog.
+    return {"SUBMIT_Iwd": directory_value(sandbox), "SUBMIT_UserLog": directory_value(f"{sandbox}/log")}
 
 
 def ended(ad: Mapping[str, Any]) -> EndedJob:
     status = _status(ad["JobStatus"])
     done = status is JobStatus.COMPLETED  # what the others carry is of an earlier run
-    by_signal = ad.get("ExitBySignal") is True
-    code, signal = ad.get("ExitCode"), ad.get("ExitSignal")
+    exit_code, exit_signal = _exit(ad) if done else (None, None)
     return EndedJob(
-        job_id=f"{ad['ClusterId']}.{ad['ProcId']}",
+        job_id=job_id(ad),
         status=status,
-        exit_code=int(code) if done and not by_signal and code is not None else None,
-        exit_signal=int(signal) if done and by_signal and signal is not None else None,
+        exit_code=exit_code,
+        exit_signal=exit_signal,
         removed_because="" if done else str(ad.get("RemoveReason") or ""),
     )
+
+
+def _exit(ad: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Exit code or signal of a job that has completed."""
+    code, signal = ad.get("ExitCode"), ad.get("ExitSignal")
+    if ad.get("ExitBySignal") is True:
+        return None, int(signal) if signal is not None else None
+    return int(code) if code is not None else None, None

@@ -7,30 +7,15 @@ In a child process a call that is overdue can also be ended, which no thread can
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
-import json
-import sys
+import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from htcdaskgateway.condor import ads, words
-from htcdaskgateway.condor.child import Child, ChildEndedError
+from htcdaskgateway.condor import ads, fetching
+from htcdaskgateway.condor.bindings_calls import BindingsCalls
 from htcdaskgateway.condor.names import check_names
 from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, SubmitDescription
-from htcdaskgateway.errors import (
-    ActionRefusedError,
-    ConfigurationError,
-    HTCDaskError,
-    ScheddSilentError,
-    ScheddUnavailableError,
-    SubmitRefusedError,
-)
-
-# A directory with a __main__.py: Python then looks for modules in it, not in this package nor in the
-# working directory, and what `htcdaskgateway` imports is not imported there.
-_PROGRAM = Path(__file__).with_name("bindings_child")
+from htcdaskgateway.errors import ActionRefusedError, ScheddSilentError
 
 
 class BindingsSchedd:
@@ -45,12 +30,15 @@ class BindingsSchedd:
     timeout : float
         Seconds that a call may take, waiting for earlier ones included.
     environment : mapping of str to str, optional
-        Added to the environment: ``CONDOR_CONFIG``, ``_CONDOR_SEC_TOKEN_DIRECTORY`` …
+        Added to the environment: ``CONDOR_CONFIG`` …
+    token : str
+        A token file, or a directory of token files, of one user: jobs are this user's, whatever else this
+        account has. Empty: whatever HTCondor's configuration says.
 
     Raises
     ------
     ConfigurationError
-        htcondor2 is not installed, or the names cannot be used.
+        htcondor2 is not installed, the names or the token cannot be used.
     """
 
     def __init__(
@@ -60,46 +48,42 @@ class BindingsSchedd:
         pool: str = "",
         timeout: float = 30,
         environment: Mapping[str, str] | None = None,
+        token: str = "",
     ) -> None:
         check_names(name, pool)
-        package = importlib.util.find_spec("htcondor2")
-        if package is None or package.origin is None:
-            raise _not_installed("There is no module htcondor2.")
-        self._name, self._timeout = name, timeout
-        self._lock = asyncio.Lock()
-        self._child = Child(
-            [sys.executable, str(_PROGRAM), json.dumps({"name": name, "pool": pool})],
-            {"PYTHONPATH": str(Path(package.origin).absolute().parents[1]), **(environment or {})},
-        )
+        self._calls = BindingsCalls(name, pool, timeout, environment, token)
+        self._tries = fetching.Tries()
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._calls.name
 
     async def submit(self, description: SubmitDescription) -> list[str]:
         number = len(description.worker_names)
         what = f"the submit of {number} jobs"
-        answer = await self._call(
-            what, "submit", commands=description.commands, worker_names=description.worker_names
+        answer = await self._calls.call(
+            what,
+            "submit",
+            commands=description.commands,
+            worker_names=description.worker_names,
+            spool=description.spool,
         )
         cluster, first, submitted = answer["submitted"]
         if submitted != number:
             text = f"{submitted} jobs of {number} were submitted, to cluster {cluster}"
-            raise ScheddSilentError(self.name, what, self._timeout, text)
+            raise ScheddSilentError(self.name, what, self._calls.timeout, text)
         return [f"{cluster}.{first + index}" for index in range(number)]
 
-    async def query(self, gateway: str) -> list[ObservedJob]:
-        answer = await self._call(
-            "a query", "query", constraint=ads.of_gateway(gateway), attributes=ads.QUEUE_ATTRIBUTES
-        )
-        return [ads.observed(ad) for ad in answer["ads"]]
+    async def query(self, gateway: str, cluster: str = "") -> list[ObservedJob]:
+        found = await self._query(ads.of_gateway(gateway, cluster), ads.QUEUE_ATTRIBUTES)
+        return [ads.observed(ad) for ad in found]
 
     async def act(self, action: Action, job_ids: Sequence[str]) -> int:
         ids = ads.checked_ids(job_ids)
         if not ids:
             return 0
         what = f"the order to {action.value} {len(ids)} jobs"
-        totals = (await self._call(what, "act", action=action.value, ids=ids))["totals"]
+        totals = (await self._calls.call(what, "act", action=action.value, ids=ids))["totals"]
         if denied := totals["TotalPermissionDenied"]:
             text = f"Permission denied to {action.value} {denied} of {len(ids)} jobs"
             raise ActionRefusedError(self.name, action.value, text)
@@ -109,7 +93,7 @@ class BindingsSchedd:
         ids = ads.checked_ids(job_ids)
         if not ids:
             return []
-        answer = await self._call(
+        answer = await self._calls.call(
             "a search in the history",
             "history",
             constraint=ads.of_ids(ids),
@@ -119,58 +103,35 @@ class BindingsSchedd:
         )
         return [ads.ended(ad) for ad in answer["ads"]]
 
+    async def fetch(self, job_ids: Sequence[str], sandbox: str) -> list[str]:
+        ids = ads.checked_ids(job_ids)
+        return await fetching.fetch(self, self._tries, ids, sandbox, self._calls.timeout, time.monotonic)
+
     async def close(self) -> None:
         """End the child process."""
-        await self._child.close()
+        await self._calls.close()
 
-    async def _call(self, what: str, call: str, **arguments: Any) -> dict[str, Any]:
-        """Ask the child; errors come as ours. One call at a time: the wait is part of the deadline."""
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        try:
-            await asyncio.wait_for(self._lock.acquire(), self._timeout)
-        except asyncio.TimeoutError:
-            text = f"Earlier calls have kept it busy for {self._timeout:g} s"
-            raise ScheddUnavailableError(self.name, text) from None
-        try:
-            left = max(0.0, self._timeout - (clock() - started))
-            answer = await self._child.ask({"call": call, "seconds": left, **arguments}, left)
-        except asyncio.TimeoutError:
-            raise ScheddSilentError(self.name, what, self._timeout) from None
-        except ChildEndedError as error:
-            raise ScheddSilentError(self.name, what, round(clock() - started, 1), str(error)) from error
-        finally:
-            self._lock.release()
-        self._name = answer.get("name") or self._name
-        if "failed" in answer:
-            seconds = round(clock() - started, 1)
-            raise self._error(what, call, arguments.get("action", ""), answer, seconds)
-        return answer
+    async def _query(self, constraint: str, attributes: Sequence[str]) -> list[dict[str, Any]]:
+        answer = await self._calls.call("a query", "query", constraint=constraint, attributes=attributes)
+        return list(answer["ads"])
 
-    def _error(
-        self, what: str, call: str, action: str, answer: Mapping[str, Any], seconds: float
-    ) -> HTCDaskError:
-        said, step = str(answer["failed"]).strip(), answer["step"]
-        if step == "import":
-            return _not_installed(said)
-        if step == "denied":
-            outcome = words.Outcome.REFUSED
-        elif call == "submit" and step == "call":
-            outcome, said = words.of_bindings_submit(said)
-        else:
-            outcome = words.of_connection(said) or words.Outcome.UNAVAILABLE
-        if outcome is words.Outcome.SILENT:
-            return ScheddSilentError(self.name, what, seconds, said)
-        if outcome is words.Outcome.REFUSED and call == "submit":
-            return SubmitRefusedError(self.name, said)
-        if call == "act" and (outcome is words.Outcome.REFUSED or step == "call"):
-            return ActionRefusedError(self.name, action, said)
-        return ScheddUnavailableError(self.name, said)
+    # What fetching needs.
 
+    async def outputs(self, job_ids: Sequence[str]) -> list[dict[str, Any]]:
+        return await self._query(ads.of_ids(job_ids), ads.OUTPUT_ATTRIBUTES)
 
-def _not_installed(why: str) -> ConfigurationError:
-    return ConfigurationError(
-        "HTCondor's Python package cannot be used.",
-        {"Python says": why},
-        "Install it: pip install 'htcdaskgateway[condor]'. Or use the command-line tools.",
-    )
+    async def redirect(self, job_ids: Sequence[str], sandbox: str) -> None:
+        await self._calls.call(
+            "an order to change jobs",
+            "edit",
+            ids=list(job_ids),
+            changes=ads.output_directory(sandbox),
+        )
+
+    async def transfer(self, job_ids: Sequence[str], sandbox: str) -> None:
+        await self._calls.call(
+            f"the transfer of {len(job_ids)} jobs' output",
+            "retrieve",
+            only_in=sandbox if self._calls.identity else "",
+            ids=list(job_ids),
+        )

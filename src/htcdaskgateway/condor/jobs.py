@@ -14,9 +14,13 @@ from htcdaskgateway.errors import ConfigurationError, InvalidRequestError
 EXECUTABLE = "start_worker.sh"
 INPUT_FILES = ("dask.crt", "dask.pem", "worker.env")
 EVENT_LOG = "events.log"
+WORKER_EVENT_LOG = "worker-$(worker_name).log"  # the schedd keeps spooled jobs apart from each other
+OUTPUT_LIFETIME = 86400  # seconds that it keeps the output of a spooled job which nobody fetches
 
 # An argument of the job and a part of file names: it begins with no "-" and is no "..".
 _WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# HTCondor refuses white space only, and takes quotation marks for a part of the name.
+_ACCOUNTING_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}")
 _COMMAND = re.compile(r"(?:\+|[Mm][Yy]\.)?([A-Za-z_][A-Za-z0-9_]*)")
 # Beginnings of lines that the submit language does not take for a command.
 _STATEMENTS = {"include", "if", "elif", "else", "endif", "use", "error", "warning"}
@@ -29,6 +33,9 @@ _ALSO_RESERVED = frozenset({
     "transferoutputremaps", "outputdestination", "streamout", "streamerr", "dontencryptinputfiles",
     "encryptinputfiles", "requestcpu", "jobnotification", "batchname", "maxmaterialize", "maxidle",
     "materializemaxidle", "owner", "user", "clusterid", "procid", "jobstatus",
+    "leaveinqueue", "leavejobinqueue",
+    "x509userproxy", "usex509userproxy", "x509userproxysubject", "x509userproxyemail", "x509userproxyvoname",
+    "x509userproxyexpiration", "x509userproxyfirstfqan", "x509userproxyfqan",
     "workername", "dollar", "cluster", "process", "node", "item", "itemindex", "row", "step",
 })  # fmt: skip
 
@@ -59,6 +66,11 @@ class JobRequest:
     lease : int
         For how many seconds a job outlives the contact between access point and execute point; 0:
         HTCondor's default.
+    spool : bool
+        The schedd need not see the sandbox: input is sent to it, output fetched from it. There is an
+        event log per worker then, instead of one for all.
+    accounting_group_user : str
+        Who the jobs are accounted to; empty: the account that submits.
     submit_commands : mapping of str to str
         What the site adds: submit commands, and ``+Name`` for ClassAd attributes, as in a submit file.
     """
@@ -75,6 +87,8 @@ class JobRequest:
     worker_lifetime: int = 0
     held_lifetime: int = 600
     lease: int = 0
+    spool: bool = False
+    accounting_group_user: str = ""
     submit_commands: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,7 +106,7 @@ def worker_jobs(request: JobRequest) -> SubmitDescription:
     commands = {
         "universe": "vanilla",
         "executable": f"{sandbox}/{EXECUTABLE}",
-        "arguments": "$(worker_name)",
+        "arguments": "$(worker_name) $(ClusterId).$(ProcId)",
         "initialdir": sandbox,
         "output": "worker-$(worker_name).out",
         "error": "worker-$(worker_name).err",
@@ -120,9 +134,18 @@ def worker_jobs(request: JobRequest) -> SubmitDescription:
         commands["request_disk"] = str(-(-request.disk // 2**10))
     if _at_least(0, request.lease, "lease"):
         commands["job_lease_duration"] = str(request.lease)
+    if request.spool:
+        commands["log"] = WORKER_EVENT_LOG
+        commands["leave_in_queue"] = (
+            "JobStatus == 4 && (StageOutFinish ?: 0) < EnteredCurrentStatus"
+            f" && time() - EnteredCurrentStatus < {OUTPUT_LIFETIME}"
+        )
     reserved = {_normal(name) for name in [*commands, "request_disk", "job_lease_duration"]}
+    if user := request.accounting_group_user:
+        commands["accounting_group_user"] = _accounting_user(user)
+        reserved |= {"accountinggroupuser", "acctgroupuser"}
     commands |= _site_commands(request.submit_commands, reserved | _ALSO_RESERVED)
-    return SubmitDescription(commands, _worker_names(request.worker_names))
+    return SubmitDescription(commands, _worker_names(request.worker_names), request.spool)
 
 
 def _periodic_remove(request: JobRequest) -> str:
@@ -162,6 +185,12 @@ def _worker_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise InvalidRequestError("The request names a worker twice.", {"workers": " ".join(names)})
     return tuple(names)
+
+
+def _accounting_user(user: str) -> str:
+    if not _ACCOUNTING_USER.fullmatch(user):
+        raise InvalidRequestError(f"Jobs cannot be accounted to the user {shown(user)}.")
+    return user
 
 
 def _normal(name: str) -> str:

@@ -102,13 +102,17 @@ class ProcessSchedd:
                 since=time.time(),
             )
             gateway = _attribute(commands, "+HTCDaskGateway", worker)
-            self._jobs[observed.job_id] = _Job(gateway, _program(commands, worker), observed)
+            self._jobs[observed.job_id] = _Job(gateway, _program(commands, worker, observed.job_id), observed)
             ids.append(observed.job_id)
         self._fill_slots()
         return ids
 
-    async def query(self, gateway: str) -> list[ObservedJob]:
-        return [job.observed for job in self._jobs.values() if job.gateway == gateway]
+    async def query(self, gateway: str, cluster: str = "") -> list[ObservedJob]:
+        return [
+            job.observed
+            for job in self._jobs.values()
+            if job.gateway == gateway and cluster in ("", job.observed.cluster_name)
+        ]
 
     async def act(self, action: Action, job_ids: Sequence[str]) -> int:
         acted = 0
@@ -133,6 +137,10 @@ class ProcessSchedd:
 
     async def ended(self, job_ids: Sequence[str]) -> list[EndedJob]:
         return [self._ended[job_id] for job_id in dict.fromkeys(job_ids) if job_id in self._ended]
+
+    async def fetch(self, job_ids: Sequence[str], sandbox: str) -> list[str]:
+        """Nothing to do: what a process writes is where it is to be, spooled or not."""
+        return []
 
     async def close(self) -> None:
         """End all jobs and wait until they have ended."""
@@ -221,7 +229,7 @@ def _attribute(commands: Mapping[str, str], name: str, worker: str) -> str:
     return classad_text(expand(commands.get(name, '""'), worker))
 
 
-def _program(commands: Mapping[str, str], worker: str) -> Program:
+def _program(commands: Mapping[str, str], worker: str, job_id: str) -> Program:
     sandbox = Path(expand(commands["initialdir"], worker))
 
     def file(command: str, default: str) -> Path:
@@ -230,7 +238,7 @@ def _program(commands: Mapping[str, str], worker: str) -> Program:
     inputs = expand(commands.get("transfer_input_files", ""), worker).split(",")
     return Program(
         executable=file("executable", ""),
-        arguments=tuple(expand(commands.get("arguments", ""), worker).split()),
+        arguments=tuple(expand(commands.get("arguments", ""), worker, job_id).split()),
         sandbox=sandbox,
         inputs=tuple(sandbox / name.strip() for name in inputs if name.strip()),
         output=file("output", os.devnull),

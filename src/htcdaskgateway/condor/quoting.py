@@ -55,11 +55,17 @@ def attribute_value(text: str, what: str) -> str:
 
 
 def instance_id(text: str) -> str:
-    """Check the instance id of a gateway: the schedd is to find exactly its jobs.
+    """Check the instance id of a gateway: the schedd is to find exactly its jobs."""
+    return _in_constraint(text, "The gateway's instance id")
 
-    Inside of a constraint the old and the new syntax of strings meet, so nothing in it needs quoting.
-    """
-    what = "The gateway's instance id"
+
+def cluster_name(text: str) -> str:
+    """Check the name of a cluster by which the schedd is to find its jobs."""
+    return _in_constraint(text, "The cluster name")
+
+
+def _in_constraint(text: str, what: str) -> str:
+    """Inside of a constraint the old and the new syntax of strings meet: nothing may need quoting."""
     check_line(text, what)
     if not text or '"' in text or "\\" in text or len(text) > 128:
         raise InvalidRequestError(
@@ -68,8 +74,21 @@ def instance_id(text: str) -> str:
     return text
 
 
-def expand(value: str, worker_name: str) -> str:
-    """Read a submit value back, for one worker; what HTCondor does with the two macros that we use."""
+def directory_value(path: str) -> str:
+    """Quote a directory as the value of an attribute that is changed in the queue."""
+    check_line(path, "The directory")
+    if '"' in path or path.endswith("\\"):
+        raise InvalidRequestError(
+            f"The directory {shown(path)} holds a quotation mark, or ends with a backslash."
+        )
+    return f'"{path}"'
+
+
+def expand(value: str, worker_name: str, job_id: str = "") -> str:
+    """Read a submit value back, for one worker; what HTCondor does with the macros that we use."""
+    if job_id:
+        cluster, _, process = job_id.partition(".")
+        value = value.replace("$(ClusterId)", cluster).replace("$(ProcId)", process)
     return value.replace("$(worker_name)", worker_name).replace(_DOLLAR, "$")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,7 +31,17 @@ class Action(str, enum.Enum):
 
 @dataclass(frozen=True)
 class ObservedJob:
-    """A job as the queue shows it now. ``since``: seconds since the epoch of the present status."""
+    """A job as the queue shows it now.
+
+    Attributes
+    ----------
+    since : float
+        When the present status began, seconds since the epoch.
+    exit_code, exit_signal : int or None
+        Of a job that has completed.
+    fetchable : bool
+        It has completed, and waits in the queue for its output to be fetched.
+    """
 
     job_id: str
     cluster_name: str
@@ -42,6 +52,9 @@ class ObservedJob:
     hold_code: int = 0
     hold_subcode: int = 0
     hold_reason: str = ""
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    fetchable: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,10 +79,17 @@ class SubmitDescription:
         the item as ``$(worker_name)``.
     worker_names : tuple of str
         One job each, in this order.
+    spool : bool
+        The jobs' files are sent to the schedd, which need not see our file systems. The output stays
+        there until it is fetched.
+    files : mapping of str to str
+        Name and content of input files that whoever submits puts in place before.
     """
 
     commands: dict[str, str]
     worker_names: tuple[str, ...] = field(default_factory=tuple)
+    spool: bool = False
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         """Text that ``condor_submit`` takes."""
@@ -83,7 +103,7 @@ class Schedd(Protocol):
     Raises
     ------
     ScheddUnavailableError
-        By every method: it could not be reached, nothing was done.
+        By every method: it could not be reached, or does not know who we are; nothing was done.
     ScheddSilentError
         By every method: it was asked and has not answered; what it did is unknown.
     """
@@ -106,8 +126,8 @@ class Schedd(Protocol):
             No job exists; holds the schedd's own words.
         """
 
-    async def query(self, gateway: str) -> list[ObservedJob]:
-        """Every job in the queue that carries this gateway's instance id, of all its clusters."""
+    async def query(self, gateway: str, cluster: str = "") -> list[ObservedJob]:
+        """Every job in the queue that carries this gateway's instance id; of one cluster if it is named."""
 
     async def act(self, action: Action, job_ids: Sequence[str]) -> int:
         """Remove, hold or release exactly these jobs; how many were found to act on.
@@ -119,6 +139,29 @@ class Schedd(Protocol):
 
     async def ended(self, job_ids: Sequence[str]) -> list[EndedJob]:
         """How jobs ended that are in the queue no more; those that the history lacks are left out."""
+
+    async def fetch(self, job_ids: Sequence[str], sandbox: str) -> list[str]:
+        """Bring the output of completed spooled jobs back, and let them leave the queue.
+
+        To be called as often as one likes: other jobs are left alone, and a job whose output cannot be
+        brought back leaves the queue without it after some tries.
+
+        Parameters
+        ----------
+        job_ids : sequence of str
+        sandbox : str
+            The directory that the output goes to, whichever directory the jobs were submitted from.
+
+        Returns
+        -------
+        list of str
+            Ids of those whose output has come back now.
+
+        Raises
+        ------
+        OutputError
+            That of some could not be brought back; it will be tried again. Others may have been.
+        """
 
     async def close(self) -> None:
         """Give back threads and processes."""

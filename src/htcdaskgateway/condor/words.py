@@ -24,8 +24,11 @@ class Outcome(enum.Enum):
     SILENT = enum.auto()
 
 
+NOT_SPOOLED = "Failed to spool job files"
 SLOW = "did not respond in a reasonable time"
 _DENIED = re.compile(r'SECMAN:2010:|"DENIED"|AUTHENTICATE:\d+:|PERMISSION DENIED')
+# The second: a client that finds nothing to show does not even try.
+_STRANGER = re.compile(r"AUTHENTICATE:\d+:|SECMAN:2002:.*security policy is invalid")
 _NOT_FOUND = re.compile(
     r"(Can't|Unable to|cannot) (find|get|locate) (address of|remote|local|the)?"
     r"|has no record of schedd|[Uu]nable to locate|Couldn't contact the condor_collector"
@@ -39,6 +42,11 @@ _NEW_PROC = {
     -4: "Number of submitted jobs would exceed MAX_JOBS_PER_SUBMISSION",
 }
 _NEXT_PROC = re.compile(r"Schedd says (-\d+)")
+
+
+def is_stranger(words: str) -> bool:
+    """Whether HTCondor's words mean that it does not know who we are: nothing was done."""
+    return bool(_STRANGER.search(words))
 
 
 def of_connection(words: str) -> Outcome | None:

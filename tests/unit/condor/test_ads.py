@@ -84,3 +84,48 @@ def test_observed() -> None:
 )
 def test_ended(ad: dict[str, object], ended: EndedJob) -> None:
     assert ads.ended({"ClusterId": 5, "ProcId": 3, **ad}) == ended
+
+
+def test_of_one_cluster() -> None:
+    assert ads.of_gateway("g-1", "c 1") == 'HTCDaskGateway =?= "g-1" && HTCDaskCluster =?= "c 1"'
+    for cluster in ('" || true || "', "a\\", "a\n"):
+        with pytest.raises(InvalidRequestError, match="cluster name"):
+            ads.of_gateway("g-1", cluster)
+
+
+SPOOLED = {"ClusterId": 7, "ProcId": 1, "StageInFinish": 50, "EnteredCurrentStatus": 100}
+
+
+def test_job_whose_input_is_on_its_way_is_not_held() -> None:
+    held = {"JobStatus": 5, "HoldReasonCode": 16, "HoldReason": "Spooling input data files"}
+    assert ads.observed({**SPOOLED, **held}) == ObservedJob("7.1", "", "", JobStatus.IDLE, since=100)
+
+
+@pytest.mark.parametrize(
+    ("ad", "fetchable"),
+    [
+        ({"JobStatus": 4}, True),
+        ({"JobStatus": 4, "StageOutFinish": 99}, True),  # it has run again since
+        ({"JobStatus": 4, "StageOutFinish": 100}, False),
+        ({"JobStatus": 4, "StageInFinish": 0}, False),  # not spooled
+        ({"JobStatus": 2}, False),
+        ({"JobStatus": 3}, False),
+    ],
+)
+def test_output_that_waits(ad: dict[str, int], fetchable: bool) -> None:
+    assert ads.observed({**SPOOLED, **ad}).fetchable is fetchable
+
+
+def test_how_a_job_ended_that_is_still_in_the_queue() -> None:
+    done = {**SPOOLED, "JobStatus": 4, "ExitBySignal": False, "ExitCode": 66}
+    assert (ads.observed(done).exit_code, ads.observed(done).exit_signal) == (66, None)
+    killed = {**SPOOLED, "JobStatus": 4, "ExitBySignal": True, "ExitSignal": 9}
+    assert (ads.observed(killed).exit_code, ads.observed(killed).exit_signal) == (None, 9)
+    again = {**done, "JobStatus": 1}  # of an earlier run
+    assert ads.observed(again).exit_code is None
+
+
+@pytest.mark.parametrize("directory", ['/a"b', "/a\nb", "/a\\"])
+def test_directory_of_output(directory: str) -> None:
+    with pytest.raises(InvalidRequestError, match="directory"):
+        ads.output_directory(directory)

@@ -28,7 +28,7 @@ REQUEST = JobRequest(
 TEXT = """\
 universe = vanilla
 executable = /var/lib/dask/c1/start_worker.sh
-arguments = $(worker_name)
+arguments = $(worker_name) $(ClusterId).$(ProcId)
 initialdir = /var/lib/dask/c1
 output = worker-$(worker_name).out
 error = worker-$(worker_name).err
@@ -88,7 +88,6 @@ def test_site_commands_come_as_they_are() -> None:
         "My.Other": "1",
         "accounting_group": "cms",
         "rank": " KFlops ",
-        "x509userproxy": "/tmp/x509",
         "concurrency_limits": "dask",
     }
     commands = with_(submit_commands=site).commands
@@ -272,17 +271,19 @@ def test_nobodys_text_adds_anything(
         pairs, names = parse(str(description))
         assert [name for name, _ in pairs] == list(worker_jobs(REQUEST).commands)
         assert tuple(names) == request.worker_names
-        read = {name: expand(value, "w1") for name, value in pairs}
+        read = {name: expand(value, "w1", "12.3") for name, value in pairs}
         assert classad_text(read["+HTCDaskUser"]) == request.user
         assert classad_text(read["+HTCDaskCluster"]) == request.cluster_name
         assert classad_text(read["+HTCDaskGateway"]) == request.gateway
         assert classad_text(read["+JobBatchName"]) == request.batch_name
         assert read["initialdir"] == request.sandbox
         assert read["executable"] == request.sandbox + "/start_worker.sh"
-        assert classad_text(read["+HTCDaskWorker"]) == read["arguments"] == "w1"
-        # Nothing is left to be replaced but the worker's name and the dollar sign itself.
+        assert classad_text(read["+HTCDaskWorker"]) == "w1"
+        assert read["arguments"] == "w1 12.3"
+        # Nothing is left to be replaced but the names of worker and job, and the dollar sign itself.
         for _, value in pairs:
-            assert "$" not in value.replace("$(worker_name)", "").replace("$(DOLLAR)", "")
+            left = value.replace("$(worker_name)", "").replace("$(DOLLAR)", "")
+            assert "$" not in left.replace("$(ClusterId).$(ProcId)", "")
 
 
 @given(name=HOSTILE, value=HOSTILE)
@@ -301,3 +302,12 @@ def test_site_commands_add_one_line_each(name: str, value: str) -> None:
 def test_read_back() -> None:
     for text in ('a"b', "a\\b", '\\"', "", "$(x)", "ends\\"):
         assert classad_text(expand(attribute_value(text, "It"), "w")) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x509userproxy", "X509UserProxy", "use_x509userproxy", "+x509userproxy", "MY.x509UserProxyExpiration"],
+)
+def test_the_users_credential_is_not_the_sites(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be set"):
+        with_(submit_commands={name: "/tmp/x"})

@@ -208,3 +208,11 @@ def test_no_slots() -> None:
 async def test_description_without_a_program(schedd: ProcessSchedd, tmp_path: Path) -> None:
     with pytest.raises(SubmitRefusedError, match="executable"):
         await schedd.submit(SubmitDescription({"initialdir": str(tmp_path)}, ("w1",)))
+
+
+async def test_a_job_hears_its_own_id(tmp_path: Path, describe: Callable[..., SubmitDescription]) -> None:
+    schedd = ProcessSchedd(slots=2)
+    ids = await schedd.submit(describe('echo "$2"', "w1", "w2"))
+    await until(schedd, lambda jobs: not jobs)
+    assert [written(tmp_path / "sand box", name).strip() for name in ("w1", "w2")] == ids
+    await schedd.close()

@@ -14,16 +14,29 @@ from typing import Any
 
 import pytest
 
-from htcdaskgateway.condor.worker_env import worker_env
+from htcdaskgateway.condor.worker_env import Container, worker_env
+from htcdaskgateway.records import dask_name
 
-SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
+SHELLS = [shell for shell in ("dash", "bash", "bash --posix") if shutil.which(shell.split()[0])]
 # Writes down how it was started.
 PROGRAM = f"""#!{sys.executable}
 import json, os, sys
-modes = {{name: oct(os.stat(name).st_mode & 0o777) for name in sorted(os.listdir("."))}}
+names = [os.path.join(top, name)[2:] for top, *found in os.walk(".") for name in sum(found, [])]
+modes = {{name: oct(os.stat(name).st_mode & 0o777) for name in sorted(names)}}
 started = {{"arguments": sys.argv[1:], "environment": dict(os.environ), "modes": modes, "pid": os.getpid(),
            "umask": oct(os.umask(0))}}
 json.dump(started, open(os.environ.get("REPORT", "report"), "w"))
+"""
+# In the place of Apptainer: writes down how it was started, and goes on with nothing of its environment, in
+# the shell that is tested. The real one runs in tests/e2e.
+STAND_IN = f"""#!{sys.executable}
+import json, os, sys
+with open(os.path.join(os.path.dirname(sys.argv[0]), "apptainer.json"), "w") as file:
+    json.dump({{"arguments": sys.argv[1:], "environment": dict(os.environ), "pid": os.getpid()}}, file)
+inside = sys.argv[sys.argv.index("/bin/sh") + 1:]
+shell = os.environ["TESTED_SHELL"].split()
+environment = {{"PATH": os.environ.get("IN_IMAGE", "/usr/bin:/bin"), "HOME": "/no"}}
+os.execve("/bin/" + shell[0], [*shell, *inside], environment)
 """
 
 
@@ -65,9 +78,9 @@ class Job:
         script = files("htcdaskgateway.worker").joinpath("start_worker.sh").read_text()
         (self.scratch / "condor_exec.exe").write_text(script)
         return subprocess.run(
-            [self.shell, "./condor_exec.exe", *arguments],
+            [*self.shell.split(), "./condor_exec.exe", *arguments],
             cwd=self.scratch,
-            env={"PATH": "/usr/bin:/bin", **env},
+            env={"PATH": "/usr/bin:/bin", "TESTED_SHELL": self.shell, **env},
             capture_output=True,
             text=True,
             timeout=30,
@@ -76,6 +89,17 @@ class Job:
 
     def started(self) -> dict[str, Any]:
         return dict(json.loads(self.report.read_text()))
+
+    def container(self, *arguments: str, image: str = "worker:tag") -> Container:
+        """An image and an Apptainer for it."""
+        program = self.bin / "apptainer"
+        program.write_text(STAND_IN)
+        program.chmod(0o755)
+        (self.bin / "worker:tag").mkdir()
+        return Container(str(self.bin / image), str(program), arguments)
+
+    def apptainer(self) -> dict[str, Any]:
+        return dict(json.loads((self.bin / "apptainer.json").read_text()))
 
 
 @pytest.fixture
@@ -91,8 +115,8 @@ def test_becomes_the_worker(job: Job) -> None:
     scratch = str(job.scratch)
     assert started["arguments"] == [
         "worker", "it's", "tls://gateway:8786", "--name", "w1",
-        "--tls-ca-file", f"{scratch}/dask.crt", "--tls-cert", f"{scratch}/dask.crt",
-        "--tls-key", f"{scratch}/dask.pem", "--nthreads", "2", "--memory-limit", "2147483648",
+        "--tls-ca-file", f"{scratch}/credentials/dask.crt", "--tls-cert", f"{scratch}/credentials/dask.crt",
+        "--tls-key", f"{scratch}/credentials/dask.pem", "--nthreads", "2", "--memory-limit", "2147483648",
         "--local-directory", f"{scratch}/work", "--death-timeout", "60", "--nanny", "--no-dashboard",
     ]  # fmt: skip
     environment = started["environment"]
@@ -105,8 +129,8 @@ def test_becomes_the_worker(job: Job) -> None:
     assert started["umask"] == "0o77"
     modes = started["modes"]
     assert "worker.env" not in modes
-    assert {modes["dask.crt"], modes["dask.pem"]} == {"0o600"}
-    assert {modes["work"], modes["tmp"]} == {"0o700"}
+    assert {modes["credentials/dask.crt"], modes["credentials/dask.pem"]} == {"0o600"}
+    assert {modes["work"], modes["tmp"], modes["credentials"]} == {"0o700"}
 
 
 def test_optional_arguments(job: Job) -> None:
@@ -129,7 +153,9 @@ def test_is_replaced_by_the_worker(job: Job) -> None:
     job.write_environment(environment={"REPORT": str(job.report)})
     script = files("htcdaskgateway.worker").joinpath("start_worker.sh").read_text()
     (job.scratch / "run").write_text(script)
-    process = subprocess.Popen([job.shell, "run", "w1"], cwd=job.scratch, env={"PATH": "/usr/bin:/bin"})
+    process = subprocess.Popen(
+        [*job.shell.split(), "run", "w1"], cwd=job.scratch, env={"PATH": "/usr/bin:/bin"}
+    )
     assert process.wait(30) == 0
     assert job.started()["pid"] == process.pid
 
@@ -172,7 +198,22 @@ def test_missing_program(job: Job) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [(), ("",), ("a", "b")])
+def test_the_job_id_is_its_name_in_dask(job: Job) -> None:
+    job.write_environment()
+    done = job.run("w1", "1234.10")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert job.started()["arguments"][3:5] == ["--name", dask_name("1234.10")]
+
+
+@pytest.mark.parametrize("text", ["", ".", "1", "1.", ".1", "1.2.3", "a.0", "$(x).0", "1.0 "])
+def test_what_is_no_job_id(job: Job, text: str) -> None:
+    job.write_environment()
+    done = job.run("w1", text)
+    assert done.returncode == 64
+    assert f"the second argument, '{text}', is no job id." in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("",), ("", "1.0"), ("a", "1.0", "b")])
 def test_called_wrongly(job: Job, arguments: tuple[str, ...]) -> None:
     job.write_environment()
     done = job.run(*arguments)
@@ -184,6 +225,7 @@ def test_called_wrongly(job: Job, arguments: tuple[str, ...]) -> None:
     ("replaced", "by", "words"),
     [
         ("HTCDASK_RUNTIME=none", "HTCDASK_RUNTIME=docker", "the worker runtime 'docker' is not known here"),
+        ("HTCDASK_RUNTIME=none", "HTCDASK_RUNTIME=apptainer", "worker.env does not set HTCDASK_IMAGE."),
         ("export HTCDASK_RUNTIME=none\n", "", "the worker runtime '' is not known here"),
         ("HTCDASK_NTHREADS=2", "HTCDASK_NTHREADS=", "worker.env does not set HTCDASK_NTHREADS."),
     ],
@@ -200,6 +242,114 @@ def test_configured_wrongly(job: Job, replaced: str, by: str, words: str) -> Non
     assert not job.report.exists()
 
 
+def test_an_image_is_entered(job: Job) -> None:
+    container = job.container("--bind", "/a b:/c", "--nv")
+    job.write_environment({"MINE": "a\n'b'", "PATH": "/mine"}, container=container)
+    env = {"_CONDOR_SLOT": "slot1_1", "CUDA_VISIBLE_DEVICES": "GPU-1,GPU $(x)", "OTHER": "1"}
+    done = job.run("w1", "12.0", **env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    scratch, outside = str(job.scratch), job.apptainer()
+    assert outside["arguments"] == [
+        "--quiet", "exec", "--cleanenv", "--contain", "--no-home", "--workdir", scratch, "--pwd", scratch,
+        "--bind", scratch, "--bind", f"{scratch}/credentials:{scratch}/credentials:ro",
+        "--bind", "/a b:/c", "--nv", container.image,
+        "/bin/sh", f"{scratch}/worker.sh", "--inside", "htcdask-worker_12_0",
+        "_CONDOR_SLOT=slot1_1", "CUDA_VISIBLE_DEVICES=GPU-1,GPU $(x)",
+    ]  # fmt: skip
+    assert outside["environment"]["PATH"] == "/usr/bin:/bin"
+    assert outside["environment"]["APPTAINER_TMPDIR"] == outside["environment"]["APPTAINER_CACHEDIR"]
+    assert outside["environment"]["APPTAINER_TMPDIR"] == f"{scratch}/cache"
+    assert "MINE" not in outside["environment"]
+
+    inside = job.started()
+    assert inside["arguments"][:5] == [
+        "worker", "it's", "tls://gateway:8786", "--name", "htcdask-worker_12_0"
+    ]  # fmt: skip
+    assert inside["pid"] == outside["pid"], "no shell stays between HTCondor and the worker"
+    environment = inside["environment"]
+    assert environment.items() >= {"MINE": "a\n'b'", "PATH": "/mine", "HOME": scratch}.items()
+    assert (
+        environment.items() >= {name: env[name] for name in ("_CONDOR_SLOT", "CUDA_VISIBLE_DEVICES")}.items()
+    )
+    assert environment["TMPDIR"] == f"{scratch}/tmp"
+    assert not [
+        name for name in environment if name == "OTHER" or "HTCDASK_" in name.replace("HTCDASK_SNI", "")
+    ]
+    assert inside["modes"]["credentials/dask.pem"] == "0o600"
+    assert (job.scratch / "worker.env").read_text() == ""
+
+
+@pytest.mark.parametrize("runtime", ["none", "apptainer"])
+def test_credentials_of_the_user(job: Job, runtime: str) -> None:
+    """The files stay where HTCondor renews them, and the variables of another machine do not hide them."""
+    for name in ("x509.pem", "bearer.token"):
+        (job.scratch / name).write_text(name)
+        (job.scratch / name).chmod(0o644)
+    mine = {"X509_USER_PROXY": "/home/me/proxy", "BEARER_TOKEN_FILE": "/home/me/token"}
+    job.write_environment(mine, container=job.container() if runtime == "apptainer" else None)
+    done = job.run("w1")
+    assert (done.returncode, done.stderr) == (0, "")
+    started = job.started()
+    assert started["environment"]["X509_USER_PROXY"] == f"{job.scratch}/x509.pem"
+    assert started["environment"]["BEARER_TOKEN_FILE"] == f"{job.scratch}/bearer.token"
+    assert {started["modes"][name] for name in ("x509.pem", "bearer.token")} == {"0o600"}
+
+
+def test_without_credentials_the_variables_are_the_users(job: Job) -> None:
+    job.write_environment({"BEARER_TOKEN_FILE": "/mine"})
+    assert job.run("w1").returncode == 0
+    environment = job.started()["environment"]
+    assert environment["BEARER_TOKEN_FILE"] == "/mine"
+    assert "X509_USER_PROXY" not in environment
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence of the script, without its beginning."""
+    beginning = f"start_worker.sh on {os.uname().nodename}: "
+    [line] = done.stderr.splitlines()
+    assert line.startswith(beginning)
+    return line.removeprefix(beginning)
+
+
+def test_no_apptainer(job: Job) -> None:
+    image = job.container().image
+    for program in ("/no/apptainer", str(job.bin), "no-apptainer"):
+        job.write_environment(container=Container(image, program))
+        for name in ("dask.crt", "dask.pem"):
+            (job.scratch / name).touch()
+        done = job.run("w1")
+        assert (done.returncode, said(done)) == (67, f"there is no Apptainer, '{program}'.")
+
+
+def test_no_image(job: Job) -> None:
+    job.write_environment(container=job.container(image="a/b/c:1"))
+    done = job.run("w1")
+    assert done.returncode == 68
+    assert said(done) == f"the image '{job.bin}/a/b/c:1' is not there; of its path there is '{job.bin}'."
+    assert not (job.bin / "apptainer.json").exists()
+
+
+def test_an_image_without_the_program(job: Job) -> None:
+    container = job.container()
+    job.write_environment(command=["dask", "worker"], container=container)
+    done = job.run("w1", IN_IMAGE="/opt/bin")
+    assert done.returncode == 69
+    assert said(done) == f"the image '{container.image}' has no program 'dask', PATH is '/opt/bin'."
+
+
+def test_a_scratch_directory_that_cannot_be_bound(job: Job) -> None:
+    job.write_environment(container=job.container())
+    job.scratch = job.scratch.rename(job.scratch.with_name("a,b"))
+    done = job.run("w1")
+    assert done.returncode == 69
+    assert "a,b' cannot be bound" in said(done)
+
+
+def test_exit_code_through_the_image(job: Job) -> None:
+    job.write_environment(command=["sh", "-c", "exit 7"], container=job.container())
+    assert job.run("w1").returncode == 7
+
+
 def test_exit_code_is_the_workers(job: Job) -> None:
     job.write_environment(command=["sh", "-c", "exit 7"])
     assert job.run("w1").returncode == 7
@@ -212,5 +362,7 @@ def test_script_is_executable_and_posix() -> None:
     shellcheck = shutil.which("shellcheck")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed")
-    done = subprocess.run([shellcheck, script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [shellcheck, "--shell=sh", script], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout

@@ -233,3 +233,76 @@ async def test_child_ends_with_its_parent() -> None:
     await child.close()
     assert pid is not None
     assert await ended(Path(f"/proc/{pid}/stat"))
+
+
+TOTALS = '[ "$3" = -totals ]'
+JOBS = '[{"MyType": "Summary", "Jobs": %d}]'
+JOB = '{"ClusterId": 7, "ProcId": 0, "JobStatus": 1}'
+
+
+@pytest.mark.parametrize(
+    ("script", "ids"),
+    [
+        (f"echo welcome; echo '[INFO] hello'; printf '[\\n{JOB}\\n]\\n'; echo '[bye]'", ["7.0"]),
+        (f"printf '[\\n{JOB}\\n]\\n'; echo; printf '[\\n{JOB}\\n]\\n'", ["7.0", "7.0"]),  # two schedds
+        ("printf '[]\\n'", []),
+        ("true", []),
+    ],
+)
+async def test_queue_between_a_wrappers_words(
+    tool: Tool, schedd: ToolsSchedd, script: str, ids: list[str]
+) -> None:
+    tool("condor_q", script)
+    assert [job.job_id for job in await schedd.query("g1")] == ids
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"printf '[\\n{JOB}\\n'",  # not all of it
+        f"printf '[\\n{JOB}\\n]\\n[\\n{JOB}\\n'",
+        f"echo welcome; {TOTALS} && echo '{JOBS % 3}'; true",
+        f"echo welcome; {TOTALS} && echo '[]'; true",
+    ],
+)
+async def test_part_of_the_queue_is_no_answer(tool: Tool, schedd: ToolsSchedd, script: str) -> None:
+    tool("condor_q", script)
+    with pytest.raises(ScheddSilentError):
+        await schedd.query("g1")
+
+
+async def test_wrapper_of_an_empty_queue(tool: Tool, schedd: ToolsSchedd) -> None:
+    tool("condor_q", f"echo welcome; {TOTALS} && echo '{JOBS % 0}'; true")
+    assert await schedd.query("g1") == []
+
+
+async def test_wrapper_that_submits_to_where_we_cannot_look(tool: Tool, tmp_path: Path) -> None:
+    tool("condor_submit", "echo '2 job(s) submitted to cluster 77.'")
+    tool("condor_status", "echo ap1@; echo ap2@")
+    shown = """echo '[{"GlobalJobId": "ap2@#77.0#1", "ClusterId": 77, "ProcId": 0, "JobStatus": 1}]'"""
+    tool(
+        "condor_q", f'echo "$2" >> {tmp_path}/asked; [ -e {tmp_path}/up ] && [ "$2" = ap2@ ] && {shown}; true'
+    )
+    schedd = ToolsSchedd(directory=str(tmp_path), programs={"condor_submit": str(tmp_path / "condor_submit")})
+    assert await schedd.submit(TWO) == ["77.0", "77.1"]
+    # Any answer now would be another schedd's, in which these jobs seem to be gone.
+    for call in (schedd.query("g1"), schedd.act(Action.REMOVE, ["77.0"]), schedd.ended(["77.0"])):
+        with pytest.raises(ScheddUnavailableError, match="No schedd shows the jobs with ClusterId == 77"):
+            await call
+    (tmp_path / "up").touch()
+    assert [job.job_id for job in await schedd.query("g1")] == ["77.0"]
+    assert schedd.name == "ap2@"
+    (tmp_path / "asked").unlink()
+    await schedd.query("g1")
+    assert (tmp_path / "asked").read_text().split() == ["ap2@"]
+
+
+async def test_jobs_that_have_left_all_queues_are_not_sought_for_ever(tool: Tool, tmp_path: Path) -> None:
+    tool("condor_submit", "echo '2 job(s) submitted to cluster 77.'")
+    tool("condor_status", "echo ap1@; echo ap2@")
+    schedd = ToolsSchedd(directory=str(tmp_path), programs={"condor_submit": str(tmp_path / "condor_submit")})
+    await schedd.submit(TWO)
+    for _ in range(3):
+        with pytest.raises(ScheddUnavailableError):
+            await schedd.query("g1")
+    assert await schedd.query("g1") == []

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from htcdaskgateway.condor.words import Outcome, of_bindings_submit, of_connection, of_tool_submit
+from htcdaskgateway.condor.words import (
+    Outcome,
+    is_stranger,
+    of_bindings_submit,
+    of_connection,
+    of_tool_submit,
+)
 
 U, R, S = Outcome.UNAVAILABLE, Outcome.REFUSED, Outcome.SILENT
 DENIED = 'SECMAN:2010:Received "DENIED" from server for user analyst@pool.test using method IDTOKENS.'
@@ -105,3 +111,25 @@ def test_submit_by_the_tool(words: str, outcome: Outcome) -> None:
 )
 def test_connection(words: str, outcome: Outcome | None) -> None:
     assert of_connection(words) is outcome
+
+
+UNKNOWN = (
+    "AUTHENTICATE:1003:Failed to authenticate with any method\nAUTHENTICATE:1004:Failed to authenticate using"
+)
+NOTHING_TO_SHOW = "SECMAN:2002:Configuration Problem: The security policy is invalid."
+
+
+@pytest.mark.parametrize(
+    ("words", "stranger"),
+    [
+        (f"ERROR: Failed to connect to local queue manager\n{UNKNOWN} IDTOKENS", True),
+        (f"{UNKNOWN} FS\nNo result found for job 99.0", True),
+        (f"Failed to fetch ads from schedd, errmsg={NOTHING_TO_SHOW}", True),
+        (DENIED, False),  # known, but not permitted
+        (CLOSED, False),
+        (SLOW, False),
+        ("Failed to fetch ads\nSECMAN:2002:Something else", False),
+    ],
+)
+def test_who_we_are_is_not_known(words: str, stranger: bool) -> None:
+    assert is_stranger(words) is stranger

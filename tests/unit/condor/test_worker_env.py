@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from htcdaskgateway.condor.worker_env import worker_env
+from htcdaskgateway.condor.worker_env import Container, worker_env
 from htcdaskgateway.errors import InvalidRequestError
 
 VALUES: dict[str, Any] = {
@@ -29,7 +29,7 @@ NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
 def read_back(text: str, shell: str = "sh") -> dict[str, str]:
     """Environment of a program that a shell starts after it has read the file."""
     done = subprocess.run(
-        [shell, "-c", 'eval "$1"; exec /usr/bin/env -0', "sh", text],
+        [shell, "-c", 'eval "$1"; htcdask_environment; exec /usr/bin/env -0', "sh", text],
         capture_output=True,
         env={"PATH": "/usr/bin:/bin"},
         timeout=20,
@@ -49,8 +49,6 @@ def test_full_text() -> None:
         environment={"B": "it's", "A": ""},
     )
     assert text == (
-        "export B='it'\"'\"'s'\n"
-        "export A=''\n"
         "export HTCDASK_CONTACT=tls://host:8786\n"
         "export HTCDASK_SNI=daskgateway-c1\n"
         "export HTCDASK_COMMAND='dask worker'\n"
@@ -61,7 +59,36 @@ def test_full_text() -> None:
         "export HTCDASK_NANNY_PORT=11000:11010\n"
         "export HTCDASK_WORKER_HOST=10.0.0.1\n"
         "export HTCDASK_RUNTIME=none\n"
+        "htcdask_environment() {\n"
+        ":\n"
+        "export B='it'\"'\"'s'\n"
+        "export A=''\n"
+        "}\n"
     )
+
+
+def test_with_an_image() -> None:
+    container = Container("/cvmfs/x/it's:1", "/opt/bin/apptainer", ("--bind", "/a b", "--nv"))
+    lines = worker_env(**VALUES, container=container).splitlines()
+    assert lines[-7:] == [
+        "export HTCDASK_RUNTIME=apptainer",
+        "export HTCDASK_IMAGE='/cvmfs/x/it'\"'\"'s:1'",
+        "export HTCDASK_APPTAINER=/opt/bin/apptainer",
+        "export HTCDASK_APPTAINER_ARGUMENTS='--bind '\"'\"'/a b'\"'\"' --nv'",
+        "htcdask_environment() {",
+        ":",
+        "}",
+    ]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_settings_are_read_without_the_environment(shell: str) -> None:
+    text = worker_env(**VALUES, environment={"PATH": "/nowhere"})
+    done = subprocess.run(
+        [shell, "-c", 'eval "$1"; echo "$PATH $HTCDASK_NTHREADS"', "sh", text],
+        capture_output=True, env={"PATH": "/usr/bin:/bin"}, text=True, timeout=20, check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("/usr/bin:/bin 1\n", "")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -83,7 +110,7 @@ def test_hostile_values(shell: str, tmp_path: Path) -> None:
     hostile = {
         "A": f"'; touch {trap}; '", "B": f"$(touch {trap})", "C": f"`touch {trap}`", "D": "\\",
         "E": "a\n\nb\n", "F": f"x'\nexport HTCDASK_CONTACT=tls://evil\ntouch {trap}\n'",
-        "G": '"', "H": "!!", "I": "\r\t\x1b",
+        "G": '"', "H": "!!", "I": "\r\t\x1b", "J": f"'\n}}\ntouch {trap}\nx() {{\n'",
     }  # fmt: skip
     found = read_back(worker_env(**VALUES, environment=hostile), shell)
     assert {name: found[name] for name in hostile} == hostile
@@ -115,7 +142,7 @@ def test_variable_that_is_not_free(name: str) -> None:
         ({"environment": {"A": "\ud800"}}, "is not text"),
         ({"command": []}, "is empty"),
         ({"command": [""]}, "is empty"),
-        ({"runtime": "docker"}, "'docker' is none of: none"),
+        ({"container": Container("/cvmfs/\0")}, "NUL"),
         ({"worker_port": "10:5"}, "'10:5' is not LOW:HIGH"),
         ({"worker_port": "0:5"}, "'0:5'"),
         ({"nanny_port": "1:70000"}, "'1:70000'"),

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 Request = dict[str, Any]
+_NO_JOB = "2147483647.0"
 
 
 class Failure(Exception):  # noqa: N818
@@ -69,10 +70,24 @@ class Child:
         description = self.htcondor2.Submit(request["commands"])
         items = [{"worker_name": name} for name in request["worker_names"]]
         result = self.again(
-            lambda: self.schedd().submit(description, itemdata=iter(items)),
+            lambda: self.schedd().submit(description, spool=request["spool"], itemdata=iter(items)),
             undone=lambda words: words.startswith("Failed to connect to schedd"),
         )
+        if request["spool"]:
+            self._spool(result)
         return {"submitted": [result.cluster(), result.first_proc(), result.num_procs()]}
+
+    def _spool(self, result: Any) -> None:
+        """Send the input files; the jobs exist by now, and without them none may stay."""
+        try:
+            self.schedd().spool(result)
+        except self.htcondor2.HTCondorException as error:
+            try:
+                self.schedd().act(self.htcondor2.JobAction.Remove, f"ClusterId == {result.cluster()}")
+            except self.htcondor2.HTCondorException as again:
+                words = f"{error}\nThe jobs of cluster {result.cluster()} could not be removed: {again}"
+                raise Failure("left", words) from error
+            raise Failure("spool", str(error)) from error
 
     def query(self, request: Request) -> Request:
         attributes = request["attributes"]
@@ -95,17 +110,11 @@ class Child:
 
     def _explain(self, error: Exception) -> None:
         """Find out why `act` failed: its own words are always the same."""
-        may = {}
-        for level in ("READ", "WRITE"):
-            try:
-                self.htcondor2.ping(self._location, level)
-                may[level] = ""
-            except self.htcondor2.HTCondorException as trouble:
-                may[level] = str(trouble)
-        if may["READ"]:
-            raise Failure("reach", may["READ"]) from error
-        if may["WRITE"]:
-            raise Failure("denied", f"{error}\nThe schedd lets us read, but not write.") from error
+        try:
+            # As much as `act` may do, of no job, and with words.
+            self.htcondor2.Schedd(self._location).retrieve([_NO_JOB])
+        except self.htcondor2.HTCondorException as trouble:
+            raise Failure("reach", str(trouble)) from error
 
     def history(self, request: Request) -> Request:
         attributes = request["attributes"]
@@ -116,8 +125,30 @@ class Child:
         )
         return {"ads": [plain(ad, attributes) for ad in found]}
 
+    def edit(self, request: Request) -> Request:
+        def call() -> None:
+            schedd = self.schedd()
+            for attribute, value in request["changes"].items():
+                schedd.edit(request["ids"], attribute, value)
+
+        self.again(call)
+        return {}
+
+    def retrieve(self, request: Request) -> Request:
+        self.again(lambda: self.schedd().retrieve(request["ids"]), undone=lambda _: False)
+        return {}
+
+    def schedds(self, request: Request) -> Request:
+        # Whole ads: what an expression in them refers to is part of them.
+        collector = self.htcondor2.Collector(self.pool or None)
+        found = collector.query(self.htcondor2.AdType.Schedd, request["constraint"])
+        return {"ads": [evaluated(ad, request["attributes"]) for ad in found]}
+
     def answer(self, request: Request) -> Request:
-        calls = {"submit": self.submit, "query": self.query, "act": self.act, "history": self.history}
+        calls = {
+            "submit": self.submit, "query": self.query, "act": self.act, "history": self.history,
+            "edit": self.edit, "retrieve": self.retrieve, "schedds": self.schedds,
+        }  # fmt: skip
         try:
             return {**calls[request["call"]](request), "name": self.found_name}
         except Failure as failure:
@@ -133,6 +164,12 @@ def plain(ad: Any, attributes: list[str]) -> Request:
     """Take from an ad what JSON can hold; an undefined value is none."""
     values = {name: ad.get(name) for name in attributes}
     return {name: value for name, value in values.items() if isinstance(value, (str, int, float, bool))}
+
+
+def evaluated(ad: Any, attributes: list[str]) -> Request:
+    """Likewise of an ad that holds expressions."""
+    values = {name: ad.eval(name) for name in attributes if name in ad}
+    return {name: value for name, value in values.items() if type(value) in (str, int, float, bool)}
 
 
 def main() -> int:
