@@ -28,6 +28,11 @@ class WorkerState(str, enum.Enum):
         return self.value
 
 
+def dask_name(job_id: str) -> str:
+    """Name in Dask of the worker that this job starts; see ``worker/start_worker.sh``."""
+    return f"htcdask-worker_{job_id.replace('.', '_')}"
+
+
 @dataclass(frozen=True)
 class WorkerRecord:
     """One worker of a cluster.
@@ -35,7 +40,7 @@ class WorkerRecord:
     Attributes
     ----------
     name : str
-        The worker's name in Dask, given by the gateway.
+        Given by the gateway; in the names of the worker's files too.
     state : WorkerState
     job_id : str
         HTCondor's ``ClusterId.ProcId``, empty while there is none. Unique on its schedd only.
@@ -56,6 +61,11 @@ class WorkerRecord:
     host: str = ""
     reason: str = ""
     since: float = 0.0
+
+    @property
+    def dask_name(self) -> str:
+        """The worker's name in Dask, such as in the dashboard; empty while it has no job."""
+        return dask_name(self.job_id) if self.job_id else ""
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "state": self.state.value}

@@ -111,6 +111,7 @@ def configuration(settings: GatewaySettings) -> str:
         "LocalLauncher.directory": str(settings.directory / SCHEDULERS),
         "HTCondorBackend.state_directory": str(settings.directory / STATE),
         "HTCondorBackend.instance": settings.directory.name,
+        "HTCondorBackend.runtime": "none",
         "LocalLauncher.stop_grace": 3.0,
         "HTCondorBackend.stop_clusters_on_shutdown": True,
         "HTCondorBackend.queue_poll_period": 1.0,

@@ -8,6 +8,22 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
+class SchedulerImage:
+    """What a scheduler runs in.
+
+    Attributes
+    ----------
+    reference : str
+        ``registry/repository/name:tag``.
+    path : str
+        Where it lies unpacked on every machine that has it.
+    """
+
+    reference: str
+    path: str
+
+
+@dataclass(frozen=True)
 class SchedulerSpec:
     """A scheduler to start.
 
@@ -18,9 +34,13 @@ class SchedulerSpec:
     command : tuple of str
         Program and arguments; started in the scheduler's own directory.
     environment : mapping of str to str
-        All of the process's environment. Holds no secret: those are in ``files``.
+        The scheduler's own. Holds no secret: those are in ``files``.
     files : mapping of str to str
         Name and content of files in that directory, readable by the user only.
+    image : SchedulerImage, optional
+        What it runs in; without one, on the launcher's host itself.
+    inherited : mapping of str to str, optional
+        Environment of a process on the launcher's host, such as ``PATH``; none of a container's business.
     """
 
     cluster: str
@@ -28,6 +48,8 @@ class SchedulerSpec:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
     files: Mapping[str, str] = field(repr=False)
+    image: SchedulerImage | None = None
+    inherited: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Launcher(Protocol):

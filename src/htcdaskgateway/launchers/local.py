@@ -22,6 +22,12 @@ from traitlets.config import LoggingConfigurable
 from htcdaskgateway.errors import ConfigurationError, InvalidRequestError, SchedulerStartError
 from htcdaskgateway.launchers import scheduler_process
 from htcdaskgateway.launchers.base import SchedulerSpec
+from htcdaskgateway.launchers.container import (
+    SCRIPT,
+    apptainer_command,
+    apptainer_environment,
+    scheduler_script,
+)
 
 # useradd(8) takes these; a leading "-" would be an option to the command prefix.
 WORDS = 2000  # characters of foreign words that an error shows
@@ -65,6 +71,14 @@ class LocalLauncher(LoggingConfigurable):
         help="""Where schedulers have their directories, mode 0700 and owned by their users. Every user must
         be able to create one there. Default: the system's temporary directory.""",
         config=True,
+    )
+    apptainer = Unicode(
+        "apptainer",
+        help="Apptainer on this host, for schedulers in images: a path, or a name in ``PATH``.",
+        config=True,
+    )
+    apptainer_arguments = List(
+        Unicode(), help="Further options of ``apptainer exec`` for schedulers.", config=True
     )
     stop_grace = Float(
         10, min=0, help="Seconds between asking a scheduler to end and killing it.", config=True
@@ -115,19 +129,28 @@ class LocalLauncher(LoggingConfigurable):
         return {"directory": str(Path(self.directory or tempfile.gettempdir()) / f"daskgateway-{cluster}")}
 
     async def start(self, spec: SchedulerSpec) -> dict[str, Any]:
-        request = {
-            "op": "start",
-            **self.place(spec.cluster),
-            "files": dict(spec.files),
-            "environment": dict(spec.environment),
-            "command": list(spec.command),
-        }
+        request = {"op": "start", **self.place(spec.cluster), **self._program(spec)}
         answer = await self._ask(spec.user, request, spec.cluster)
         if "error" in answer:
             raise SchedulerStartError(spec.cluster, str(answer["error"])[:WORDS])
         if not isinstance(answer.get("pid"), int):
             raise SchedulerStartError(spec.cluster, f"no answer of ours: {str(answer)[:WORDS]}")
         return {"pid": answer["pid"], "started": answer.get("started"), **self.place(spec.cluster)}
+
+    def _program(self, spec: SchedulerSpec) -> dict[str, Any]:
+        """What is started, on this host itself or in an image."""
+        if spec.image is None:
+            return {
+                "files": dict(spec.files),
+                "environment": {**spec.inherited, **spec.environment},
+                "command": list(spec.command),
+            }
+        directory, image = self.place(spec.cluster)["directory"], spec.image.path
+        return {
+            "files": {**spec.files, SCRIPT: scheduler_script(spec, image, directory)},
+            "environment": {**spec.inherited, **apptainer_environment(directory)},
+            "command": apptainer_command(image, directory, self.apptainer, self.apptainer_arguments),
+        }
 
     async def failure(self, user: str, state: Mapping[str, Any]) -> str:
         if "pid" not in state or "directory" not in state or scheduler_process.runs(state):

@@ -7,6 +7,7 @@ in an argument list and nothing needs quoting. Standard library only: it must ru
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,25 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
 def stop(request: dict[str, Any]) -> dict[str, Any]:
     process = identify(request)
-    for number, seconds in ((signal.SIGTERM, request["grace"]), (signal.SIGKILL, 5)):
-        deadline = time.monotonic() + seconds
-        if runs(process):
-            os.killpg(process["pid"], number)
-        while runs(process) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    if runs(process):
+        # Asked alone: Apptainer passes the signal on, and a scheduler takes a second one for impatience.
+        send(os.kill, process, signal.SIGTERM, request["grace"])
+        # Then all of its group: what it has left behind too.
+        send(os.killpg, process, signal.SIGKILL, 5)
     answer = {"runs": runs(process), "log": tail(request)}
     shutil.rmtree(request["directory"], ignore_errors=True)
     return answer
+
+
+def send(
+    how: Callable[[int, int], None], process: Mapping[str, Any], number: signal.Signals, seconds: float
+) -> None:
+    """Send a signal, and wait so long for the process to end."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ProcessLookupError):
+        how(process["pid"], number)
+    while runs(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def tail(request: dict[str, Any]) -> str:

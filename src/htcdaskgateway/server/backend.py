@@ -14,30 +14,34 @@ from cryptography.fernet import InvalidToken
 from dask_gateway_server import models
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
-from dask_gateway_server.utils import cancel_task, timestamp
+from dask_gateway_server.utils import timestamp
 from sqlalchemy.exc import SQLAlchemyError
 
 from htcdaskgateway.errors import (
-    CondorError,
     ConfigurationError,
     HTCDaskError,
     InvalidRequestError,
     ScheddSilentError,
 )
 from htcdaskgateway.launchers.base import SchedulerSpec
+from htcdaskgateway.sandbox import private_directory
 from htcdaskgateway.server import database
-from htcdaskgateway.server.condor_access import HTCondorAccess
 from htcdaskgateway.server.heartbeat import Heartbeat
-from htcdaskgateway.server.keeper import Keeper, in_one_line
+from htcdaskgateway.server.image_options import ImageRequests
+from htcdaskgateway.server.keeper import in_one_line
+from htcdaskgateway.server.keepers import Keepers
+from htcdaskgateway.server.orders import Orders
 from htcdaskgateway.server.routes import routes
-from htcdaskgateway.server.sandbox import private_directory
+from htcdaskgateway.server.session_routes import routes as session_routes
 from htcdaskgateway.server.settings import HTCondorSettings
 from htcdaskgateway.server.store import WorkerStore
-from htcdaskgateway.server.workers import describe, jobs
+from htcdaskgateway.server.worker_options import WorkerRequests
+from htcdaskgateway.server.workers import jobs
 
 SCHEDULER_WAIT = 10.0  # seconds that a scheduler may take to answer
 HEARTBEAT_WAIT = 5.0  # seconds; a scheduler sends one at once when its count changes
 CLEAR_TIMEOUT = 30.0  # seconds that the end of the gateway may wait for the queue, where clusters end with it
+LAST_LOOK = 30.0  # seconds that a cluster's end waits for HTCondor, or for its owner's session
 TOKEN_FILE = "./dask-gateway-token"  # noqa: S105 - with a slash, dask-gateway takes it for a path
 
 
@@ -49,7 +53,7 @@ def check_message(msg: Mapping[str, Any]) -> None:
             raise PublicException(f"{name} must be a whole number of workers, not {value!r}.")
 
 
-class HTCondorBackend(HTCondorSettings):
+class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
     """Schedulers by a launcher, workers as HTCondor jobs that the gateway submits.
 
     dask-gateway's own reconciler starts and ends clusters. Workers are not reconciled one by one: the
@@ -61,9 +65,11 @@ class HTCondorBackend(HTCondorSettings):
     async def setup(self, app: web.Application) -> None:
         self.launcher = self.launcher_class(parent=self, log=self.log)
         self.launcher.check_configuration()
+        self.check_images()
         for name in ("state_directory", "sandbox_directory"):
             private_directory(Path(getattr(self, name)), f"c.HTCondorBackend.{name}")
         app.add_routes(routes)
+        app.add_routes(session_routes)
         app.on_shutdown.append(self._answer_who_waits)
         try:
             database.protect(self.db_url)
@@ -85,23 +91,17 @@ class HTCondorBackend(HTCondorSettings):
         """Or their requests would hold up the end of the gateway."""
         for watch in self.store.watches():
             watch.touch()
+        self.keepers.dismiss_sessions()
 
     async def do_setup(self) -> None:
         self.store = WorkerStore(self.db, self.worker_start_failure_limit)
-        self.keeper = Keeper(
-            HTCondorAccess(parent=self, log=self.log).connect(),
-            self.instance or database.instance_id(self.db.db),
-            self.store,
-            describe=lambda cluster, names: describe(self, self.keeper.gateway, cluster, names),
-            last_words=lambda cluster, worker: self.sandbox(cluster).last_words(worker),
-            limits=self.limits,
-            log=self.log,
-        )
+        gateway = self.instance or database.instance_id(self.db.db)
+        self.keepers = Keepers(self, gateway, self.store, self.log)
         self.default_host = self.launcher.host
         # What the site adds to every job is tried now, and not when the first user asks for workers.
-        jobs(self, self.keeper.gateway, "cluster", "user", self.cluster_config_class(parent=self), ["worker"])
-        self.log.info("The jobs of this gateway carry HTCDaskGateway = %r", self.keeper.gateway)
-        self._keeping = asyncio.ensure_future(self.keeper.run())
+        jobs(self, gateway, "cluster", "user", self.cluster_config_class(parent=self), ["worker"])
+        self.log.info("The jobs of this gateway carry HTCDaskGateway = %r", gateway)
+        self.keepers.start()
         self.task_pool.spawn(self.clean_sandboxes_loop())
 
     async def cleanup(self) -> None:
@@ -109,14 +109,12 @@ class HTCondorBackend(HTCondorSettings):
             await super().cleanup()
 
     async def do_cleanup(self) -> None:
-        if not hasattr(self, "_keeping"):
+        if not hasattr(self, "keepers"):
             return
-        self.keeper.stop()
-        await cancel_task(self._keeping)
-        if self.stop_clusters_on_shutdown:
-            with contextlib.suppress(CondorError):
-                await self.keeper.clear(time.time() + CLEAR_TIMEOUT)
-        await self.keeper.schedd.close()
+        self.keepers.stop()
+        if self.stop_clusters_on_shutdown and self.submitter == "gateway":  # sessions hear of it no more
+            await self.keepers.clear(CLEAR_TIMEOUT)
+        await self.keepers.close()
         self._claim.close()
 
     # -- requests of users -------------------------------------------------------------------------
@@ -140,15 +138,16 @@ class HTCondorBackend(HTCondorSettings):
             if msg["op"] == "scale":
                 await self._follow_count(mine, msg["count"])
                 try:
-                    async with self.keeper.lock:
-                        await self.keeper.submit(mine)
+                    keeper = self.keepers.of(mine)
+                    async with keeper.lock:
+                        await keeper.submit(mine)
                 except ScheddSilentError as error:
                     self.log.warning("Cluster %s: %s", mine.name, error)  # the keeper finds out
                 except HTCDaskError as error:
                     await self._tell_scheduler(cluster, {"op": "scale", "count": before})
                     await self._follow_count(mine, before)
                     raise PublicException(in_one_line(error)) from error
-        self.keeper.kick()
+        self.keepers.kick(mine)
 
     async def _tell_scheduler(self, cluster: models.Cluster, msg: dict[str, Any]) -> None:
         try:
@@ -171,7 +170,30 @@ class HTCondorBackend(HTCondorSettings):
         if reason := cluster.state.get("reason"):
             return str(reason)
         waiting = any(not w.state.get("job_id") for w in self.store.wanted(cluster))
-        return self.store.watch(cluster).problem or (self.keeper.trouble if waiting else "")
+        return self.store.watch(cluster).problem or (self.keepers.trouble(cluster) if waiting else "")
+
+    # -- sessions ----------------------------------------------------------------------------------
+
+    def orders(self, cluster: Cluster) -> Orders:
+        """What the session that submits for a cluster is asked."""
+        return self.keepers.orders(cluster)
+
+    def session_of(self, cluster: Cluster) -> dict[str, str] | None:
+        """What the session that submits for a cluster says of itself; None: there is none."""
+        if self.submitter == "gateway":
+            return None
+        orders = self.orders(cluster)
+        return dict(orders.about) if orders.attached(time.monotonic()) else None
+
+    def session_came(self, cluster: Cluster) -> None:
+        """A session of the cluster's owner has the lease now."""
+        self.log.info("Cluster %s: a session of %s is attached", cluster.name, cluster.username)
+        self.keepers.kick(cluster)
+        self.store.watch(cluster).touch()
+
+    def needs_no_session(self, cluster: Cluster) -> bool:
+        """Whether the cluster has ended, and no job of it is left."""
+        return bool(cluster.status >= JobStatus.STOPPED and self.keepers.of(cluster).clean)
 
     # -- schedulers --------------------------------------------------------------------------------
 
@@ -180,19 +202,22 @@ class HTCondorBackend(HTCondorSettings):
             await self.launcher.stop(cluster.username, cluster.state)
         place = self.launcher.place(cluster.name)
         yield place
-        environment = {
-            **self.inherited_environment,
-            **self.get_scheduler_env(cluster),
-            "DASK_GATEWAY_API_TOKEN": TOKEN_FILE,
-        }
+        environment = {**self.get_scheduler_env(cluster), "DASK_GATEWAY_API_TOKEN": TOKEN_FILE}
         certificate, key = self.get_tls_paths(cluster)
         contents = {
             certificate: cluster.tls_cert.decode(),
             key: cluster.tls_key.decode(),
             TOKEN_FILE: cluster.token,
         }
-        command = tuple(self.get_scheduler_command(cluster))
-        spec = SchedulerSpec(cluster.name, cluster.username, command, environment, contents)
+        spec = SchedulerSpec(
+            cluster.name,
+            cluster.username,
+            tuple(self.get_scheduler_command(cluster)),
+            environment,
+            contents,
+            image=self.image_of_scheduler(cluster.config.get("image", "")),
+            inherited=self.inherited_environment,
+        )
         try:
             state = await self.launcher.start(spec)
         except HTCDaskError as error:
@@ -203,16 +228,18 @@ class HTCondorBackend(HTCondorSettings):
     async def do_stop_cluster(self, cluster: Cluster) -> None:
         sandbox = self.sandbox(cluster.name)
         try:
-            async with self.keeper.lock:
-                await self.keeper.look()  # idle jobs go before the scheduler does, or they would start now
-        except CondorError as error:
+            # Idle jobs go before the scheduler does, or they would start now.
+            await asyncio.wait_for(self.keepers.of(cluster).look_now(), LAST_LOOK)
+        except asyncio.TimeoutError:
+            self.log.warning("Cluster %s: its jobs are removed later.", cluster.name)
+        except HTCDaskError as error:
             self.log.warning("Cluster %s: its jobs are removed later. %s", cluster.name, error)
         try:
             sandbox.write("scheduler.log", await self.launcher.stop(cluster.username, cluster.state))
         finally:
             sandbox.remove_secrets()
             self.store.watch(cluster).touch()
-            self.keeper.kick()
+            self.keepers.kick(cluster)
 
     async def check_clusters_loop(self) -> None:
         """See whether the schedulers' processes live: sooner, and with a better reason, than heartbeats."""
@@ -258,7 +285,9 @@ class HTCondorBackend(HTCondorSettings):
         if cluster is None or cluster.target > JobStatus.RUNNING:
             return
         try:
-            beat = Heartbeat.from_json(msg, cluster.workers, cluster.config.get("cluster_max_workers"))
+            beat = Heartbeat.from_json(
+                msg, self.store.names(cluster), cluster.config.get("cluster_max_workers")
+            )
             beat.check_addresses(self.launcher.host)
         except (ValueError, KeyError, TypeError) as error:
             raise PublicException(f"This is no heartbeat: {error}") from error
@@ -271,7 +300,7 @@ class HTCondorBackend(HTCondorSettings):
             self.queue.put(cluster)
         news = self.store.follow(cluster, beat)
         if cluster.status == JobStatus.RUNNING and self.store.match_count(cluster):
-            self.keeper.kick()
+            self.keepers.kick(cluster)
         if news or update:
             self.store.watch(cluster).touch()
 
@@ -285,7 +314,7 @@ class HTCondorBackend(HTCondorSettings):
 
     async def _check_cluster_scale(self, cluster: Cluster) -> None:
         if self.store.match_count(cluster):
-            self.keeper.kick()
+            self.keepers.kick(cluster)
 
     async def _cluster_to_closing(self, cluster: Cluster) -> None:
         """All workers in one transaction, instead of one each."""
@@ -304,4 +333,5 @@ class HTCondorBackend(HTCondorSettings):
             for name in known - set(self.db.name_to_cluster):
                 self.sandbox(name).remove()
                 self.store.forget(name)
+                await self.keepers.forget(name)
             known = set(self.db.name_to_cluster)

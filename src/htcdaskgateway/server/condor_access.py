@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from traitlets import CaselessStrEnum, Dict, Float, Integer, Unicode
+from pathlib import Path
+
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
-from htcdaskgateway.condor.schedd import Schedd
+from htcdaskgateway.condor.access import Access
+from htcdaskgateway.errors import ConfigurationError
 
 
 class HTCondorAccess(LoggingConfigurable):
@@ -30,19 +33,52 @@ class HTCondorAccess(LoggingConfigurable):
     )
     timeout = Float(30, min=1, help="Seconds that HTCondor may take to answer.", config=True)
     slots = Integer(0, min=0, help="Jobs that ``processes`` runs at a time; 0: one per CPU.", config=True)
+    spool = Bool(
+        False,
+        help="""Whether files go to the schedd and back over the network (``condor_submit -spool``): for a
+        schedd that does not see the gateway's file systems.""",
+        config=True,
+    )
+    accounting_group_user = Bool(
+        False,
+        help="""Whether jobs are accounted to the user who asked for them, although the gateway's account
+        submits them. The schedd must allow it.""",
+        config=True,
+    )
+    token_directory = Unicode(
+        "",
+        help="""Directory with an HTCondor token (IDTOKEN) of each user, ``USER`` or ``USER/…``, mode 0600 in
+        0700. Jobs are then submitted under it, and belong to the user who asked. Empty: under the
+        identity that the gateway's own account has.""",
+        config=True,
+    )
 
-    def connect(self) -> Schedd:
-        """Make the implementation that the site chose; each imports only what it needs itself."""
-        if self.interface == "processes":
-            from htcdaskgateway.condor.processes import ProcessSchedd
+    def access(self, user: str = "") -> Access:
+        """The way to HTCondor, for jobs of this user.
 
-            return ProcessSchedd(slots=self.slots or None)
-        if self.interface == "tools":
-            from htcdaskgateway.condor.tools import ToolsSchedd
+        Raises
+        ------
+        ConfigurationError
+        """
+        return Access(
+            interface=self.interface,
+            schedd_name=self.schedd_name,
+            pool=self.pool,
+            programs=dict(self.tools),
+            timeout=self.timeout,
+            slots=self.slots,
+            token=str(token_of(Path(self.token_directory), user)) if self.token_directory else "",
+        )
 
-            return ToolsSchedd(
-                self.schedd_name, pool=self.pool, programs=dict(self.tools), timeout=self.timeout
-            )
-        from htcdaskgateway.condor.bindings import BindingsSchedd
 
-        return BindingsSchedd(self.schedd_name, pool=self.pool, timeout=self.timeout)
+def token_of(directory: Path, user: str) -> Path:
+    """Where a user's token is.
+
+    Raises
+    ------
+    ConfigurationError
+        The name could lead out of the directory.
+    """
+    if not user or user.startswith(".") or "/" in user or "\0" in user:
+        raise ConfigurationError(f"There can be no token of a user {user!r}.")
+    return directory / user

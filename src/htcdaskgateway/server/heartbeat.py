@@ -34,15 +34,24 @@ class Heartbeat:
     addresses: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, message: Mapping[str, Any], known: Iterable[str], maximum: int | None) -> Heartbeat:
+    def from_json(
+        cls, message: Mapping[str, Any], known: Mapping[str, str], maximum: int | None
+    ) -> Heartbeat:
         """Read one; names that are not this cluster's workers are left out.
+
+        Parameters
+        ----------
+        message : mapping
+        known : mapping of str to str
+            Names of the cluster's workers by their names in Dask.
+        maximum : int or None
+            The site's limit of ``count``.
 
         Raises
         ------
         ValueError, KeyError, TypeError
             It is not a heartbeat.
         """
-        names = frozenset(known)
         count = message["count"]
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise ValueError(f"count is {count!r}")
@@ -51,9 +60,9 @@ class Heartbeat:
             raise ValueError("an address is no short string")
         return cls(
             count=count if maximum is None else min(count, maximum),
-            active=names.intersection(map(str, message["active_workers"])),
-            closing=names.intersection(map(str, message["closing_workers"])),
-            closed=names.intersection(map(str, message["closed_workers"])),
+            active=_known(message["active_workers"], known),
+            closing=_known(message["closing_workers"], known),
+            closed=_known(message["closed_workers"], known),
             addresses={key: message[key] for key in addresses},
         )
 
@@ -83,6 +92,10 @@ class Heartbeat:
         if name in self.closed or before is not Link.NEVER:
             return Link.LOST
         return Link.NEVER
+
+
+def _known(names: Iterable[object], known: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(known[str(name)] for name in names if str(name) in known)
 
 
 def _is_one_address(host: str) -> bool:

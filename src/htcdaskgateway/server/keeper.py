@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from logging import Logger, LoggerAdapter
 from typing import Any
 
 from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
 
 from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, Schedd, SubmitDescription
+from htcdaskgateway.condor.schedd import JobStatus as QueueStatus
 from htcdaskgateway.errors import (
     CondorError,
     ConfigurationError,
@@ -22,9 +23,11 @@ from htcdaskgateway.errors import (
     ScheddUnavailableError,
     SubmitRefusedError,
 )
+from htcdaskgateway.server.session_schedd import NoSessionAttachedError
 from htcdaskgateway.server.store import WorkerStore
 from htcdaskgateway.server.verdicts import Do, Limits, Verdict, judge, to_remove, why_it_ended
 
+MOST_WORDS = 100  # workers of one look whose logs are read
 Describe = Callable[[Cluster, Sequence[str]], SubmitDescription]
 
 
@@ -40,8 +43,14 @@ class Keeper:
     describe : callable
         ``(cluster, worker_names) -> SubmitDescription``.
     last_words : callable
-        ``(cluster_name, worker_name) -> str``, the end of what a worker's job wrote.
+        ``async (cluster, worker_name) -> str``, the end of what a worker's job wrote.
     limits : Limits
+    clusters : callable, optional
+        The running clusters that are this keeper's; without it all of the gateway.
+    is_mine : callable, optional
+        Whether a job, by the name of its cluster, is one that this keeper may remove; without it each is.
+    sandbox : callable, optional
+        ``cluster_name -> str``, the directory that the output of spooled jobs is brought to.
     """
 
     def __init__(
@@ -51,14 +60,20 @@ class Keeper:
         store: WorkerStore,
         *,
         describe: Describe,
-        last_words: Callable[[str, str], str],
+        last_words: Callable[[Cluster, str], Awaitable[str]],
         limits: Limits,
         log: Logger | LoggerAdapter[Any],
+        clusters: Callable[[], list[Cluster]] | None = None,
+        is_mine: Callable[[str], bool] = lambda _: True,
+        sandbox: Callable[[str], str] = lambda _: "",
     ) -> None:
         self.schedd, self.gateway, self.store = schedd, gateway, store
         self.describe, self.last_words = describe, last_words
         self.limits, self.log = limits, log
+        self.clusters = clusters or store.running_clusters
+        self.is_mine, self.sandbox = is_mine, sandbox
         self.lock = asyncio.Lock()  # a look at the queue never overlaps with a submit
+        self.clean = False  # the last look showed no job
         self.trouble = ""  # why the queue was not seen the last time
         self.stopped = False
         self._unwanted: dict[str, float] = {}
@@ -79,6 +94,8 @@ class Keeper:
             try:
                 async with self.lock:
                     await self.round()
+            except NoSessionAttachedError:
+                pass  # the reports say it, to whom it concerns
             except CondorError as error:
                 self.log.warning("%s", error)
             except Exception:  # this loop is what keeps every cluster of the gateway
@@ -97,12 +114,14 @@ class Keeper:
 
     async def round(self) -> None:
         """Submit what is wanted, look at the queue, act on it."""
-        for cluster in self.store.running_clusters():
+        for cluster in self.clusters():
             if self.store.watch(cluster).scaling.locked():
                 continue  # who asked for it submits, and hears what the schedd says
             self.store.match_count(cluster)
             try:
                 await self.submit(cluster)
+            except NoSessionAttachedError:
+                continue
             except HTCDaskError as error:  # stands in the records; the other clusters go on
                 self.log.warning("Cluster %s: %s", cluster.name, error)
         await self.look()
@@ -123,6 +142,7 @@ class Keeper:
         # Saved before the schedd is asked: whatever happens to this process in between, the next one
         # looks into the queue for these names before it submits them again.
         self.store.save([(w, {"state": {"asked": True}}) for w in workers])
+        self.clean = False
         try:
             ids = await self.schedd.submit(self.describe(cluster, names))
         except (SubmitRefusedError, InvalidRequestError, ConfigurationError, SandboxError) as error:
@@ -147,46 +167,59 @@ class Keeper:
             "job_status": 1, "since": now, "reason": "",
         }  # fmt: skip
 
+    async def look_now(self) -> None:
+        """Look, when nothing else is asked of the schedd."""
+        async with self.lock:
+            await self.look()
+
     async def look(self) -> None:
         """One query for all clusters; then judge every worker, and remove what nobody wants."""
         try:
-            jobs = await self.schedd.query(self.gateway)
+            jobs = [job for job in await self.schedd.query(self.gateway) if self.is_mine(job.cluster_name)]
         except CondorError as error:
             self.trouble = in_one_line(error)
             raise
         self.trouble = ""
+        await self._fetch_output(jobs)
+        # One that has ended may stay in the queue for a while: nothing is to be done for it any more.
+        self.clean = all(job.status is QueueStatus.COMPLETED and not job.fetchable for job in jobs)
         now = time.time()
         by_worker: dict[tuple[str, str], list[ObservedJob]] = defaultdict(list)
         for job in jobs:
             by_worker[job.cluster_name, job.worker_name].append(job)
 
         verdicts: list[tuple[Worker, ObservedJob | None, Verdict]] = []
-        for cluster in self.store.running_clusters():
+        for cluster in self.clusters():
             for worker in self.store.wanted(cluster):
                 facts = self.store.facts(worker)
                 if facts.asked:
                     found = _job_of(facts.job_id, by_worker.get((cluster.name, worker.name), []))
                     verdicts.append((worker, found, judge(facts, found, now, self.limits)))
-        endings = await self._endings(verdicts)
-        self._apply(verdicts, endings, now)
+        self._apply(verdicts, await self._why_gone(verdicts), now)
         await self._remove_unwanted(jobs, now)
 
     async def _endings(
         self, verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]]
     ) -> dict[str, EndedJob]:
-        gone = [worker.state["job_id"] for worker, _, verdict in verdicts if verdict.do is Do.GONE]
+        known: dict[str, EndedJob] = {}
+        gone: list[str] = []
+        for worker, job, verdict in verdicts:
+            if verdict.do is Do.GONE and job is not None:  # not in the history yet
+                known[job.job_id] = EndedJob(job.job_id, job.status, job.exit_code, job.exit_signal)
+            elif verdict.do is Do.GONE:
+                gone.append(worker.state["job_id"])
         if not gone:
-            return {}
+            return known
         try:
-            return {job.job_id: job for job in await self.schedd.ended(gone)}
+            return known | {job.job_id: job for job in await self.schedd.ended(gone)}
         except CondorError as error:  # the records then say that the reason is not known
             self.log.info("No history of jobs %s: %s", ", ".join(gone[:10]), error)
-            return {}
+            return known
 
     def _apply(
         self,
         verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]],
-        endings: dict[str, EndedJob],
+        why_gone: dict[str, str],
         now: float,
     ) -> None:
         changes: list[tuple[Worker, dict[str, Any]]] = []
@@ -201,7 +234,7 @@ class Keeper:
             elif verdict.do is Do.FINISH:
                 finished.append(worker)
             elif verdict.do is Do.GONE:
-                failures.append((worker, self._why(worker, endings.get(worker.state["job_id"]))))
+                failures.append((worker, why_gone[worker.name]))
             elif verdict.do is Do.FAIL:
                 failures.append((worker, verdict.reason))
             elif job is not None and (change := _observed(worker, job)):
@@ -217,31 +250,56 @@ class Keeper:
         if failures:
             self.kick()  # the next round replaces them
 
-    def _why(self, worker: Worker, ended: EndedJob | None) -> str:
-        words = self.last_words(worker.cluster.name, worker.name)
-        if ended is None:
-            return why_it_ended(None, None, "", words)
-        return why_it_ended(ended.exit_code, ended.exit_signal, ended.removed_because, words)
+    async def _why_gone(
+        self, verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]]
+    ) -> dict[str, str]:
+        """Why each worker's job has ended, by the worker's name."""
+        endings = await self._endings(verdicts)
+        why: dict[str, str] = {}
+        for worker, _, verdict in verdicts:
+            if verdict.do is Do.GONE:
+                ended = endings.get(worker.state["job_id"])
+                words = await self.last_words(worker.cluster, worker.name) if len(why) < MOST_WORDS else ""
+                if ended is None:
+                    why[worker.name] = why_it_ended(None, None, "", words)
+                else:
+                    why[worker.name] = why_it_ended(
+                        ended.exit_code, ended.exit_signal, ended.removed_because, words
+                    )
+        return why
 
     async def _remove_unwanted(self, jobs: Sequence[ObservedJob], now: float) -> None:
         """Also sweeps jobs that belong to no cluster, or twice to one worker."""
         wanted = {
-            worker.state.get("job_id")
-            for cluster in self.store.running_clusters()
-            for worker in self.store.wanted(cluster)
+            worker.state.get("job_id") for cluster in self.clusters() for worker in self.store.wanted(cluster)
         }
-        unwanted = [job for job in jobs if job.job_id not in wanted]
+        unwanted = [
+            job
+            for job in jobs
+            if job.job_id not in wanted and (job.fetchable or job.status is not QueueStatus.COMPLETED)
+        ]
         self._unwanted = {job.job_id: self._unwanted.get(job.job_id, now) for job in unwanted}
         ids = to_remove(((job, self._unwanted[job.job_id]) for job in unwanted), now, self.limits.grace)
         if ids:
             removed = await self.schedd.act(Action.REMOVE, ids)
             self.log.info("Removed %d of %d jobs that nobody wants: %s…", removed, len(ids), ids[0])
 
+    async def _fetch_output(self, jobs: Sequence[ObservedJob]) -> None:
+        """Of spooled jobs that have ended: what they wrote is wanted when they are judged."""
+        ended: dict[str, list[str]] = defaultdict(list)
+        for job in jobs:
+            if job.fetchable:
+                ended[job.cluster_name].append(job.job_id)
+        for cluster_name, ids in ended.items():
+            try:
+                await self.schedd.fetch(ids, self.sandbox(cluster_name))
+            except CondorError as error:  # tried again at the next look, within bounds
+                self.log.warning("Cluster %s: %s", cluster_name, error)
+
     async def clear(self, deadline: float) -> None:
         """Until no job of this gateway is left in the queue, or the deadline (``time.time()``) has passed."""
         while time.time() < deadline:
-            async with self.lock:
-                await self.look()
+            await self.look_now()
             if not self._unwanted:
                 return
             await asyncio.sleep(self._pause(time.time()))

@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from dask_gateway_server.routes import api_handler
 
+from htcdaskgateway.errors import HTCDaskError
+from htcdaskgateway.server.keeper import in_one_line
+from htcdaskgateway.server.requests import owned_cluster
+
 if TYPE_CHECKING:
     from htcdaskgateway.server.backend import HTCondorBackend
 
 LONGEST_WAIT = 20.0  # seconds; dask-gateway's own `?wait` takes as long
 
 routes = web.RouteTableDef()
+
+
+@routes.get("/api/v1/site")
+@api_handler(user_authenticated=True)
+async def get_site(request: web.Request) -> web.Response:
+    """What a session needs to know before it asks for a cluster."""
+    return web.json_response(request.app["backend"].site_facts())
 
 
 @routes.get("/api/v1/clusters/{cluster_name}/workers")
@@ -26,13 +37,7 @@ async def get_workers(request: web.Request) -> web.Response:
     at the latest.
     """
     backend: HTCondorBackend = request.app["backend"]
-    name = request.match_info["cluster_name"]
-    cluster = backend.db.get_cluster(name)
-    if cluster is None:
-        raise web.HTTPNotFound(reason=f"Cluster {name!r} not found")
-    user = request["user"]
-    if not user.has_permissions(cluster.to_model()):
-        raise web.HTTPForbidden(reason=f"User {user.name} lacks permissions to view cluster {name}")
+    cluster = owned_cluster(request)
     watch = backend.store.watch(cluster)
     if request.query.get("since") == str(watch.revision):
         with contextlib.suppress(asyncio.TimeoutError):
@@ -40,7 +45,8 @@ async def get_workers(request: web.Request) -> web.Response:
     return web.json_response(
         {
             "revision": watch.revision,
-            "submitter": "gateway",
+            "submitter": backend.submitter,
+            "session": backend.session_of(cluster),
             "status": cluster.model_status.name.lower(),
             "count": cluster.count,
             "maximum": cluster.config.get("cluster_max_workers"),
@@ -49,3 +55,21 @@ async def get_workers(request: web.Request) -> web.Response:
             "workers": [record.to_json() for record in backend.store.report(cluster)],
         }
     )
+
+
+@routes.get("/api/v1/clusters/{cluster_name}/logs")
+@api_handler(user_authenticated=True)
+async def get_logs(request: web.Request) -> web.Response:
+    """What workers wrote, for the cluster's owner: of ``?worker=NAME`` or of all, ``?tail=LINES`` of each."""
+    backend: HTCondorBackend = request.app["backend"]
+    cluster = owned_cluster(request)
+    tail = request.query.get("tail", "")
+    if tail and not (tail.isdecimal() and len(tail) < 8):
+        raise web.HTTPUnprocessableEntity(reason=f"tail is no number of lines: {tail[:40]!r}")
+    try:
+        logs = await backend.keepers.logs(
+            cluster, request.query.get("worker", ""), int(tail) if tail else None
+        )
+    except HTCDaskError as error:
+        raise web.HTTPUnprocessableEntity(reason=in_one_line(error)) from error
+    return web.json_response({"logs": logs})

@@ -6,15 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dask_gateway_server.backends.db_base import DBBackendBase
 from dask_gateway_server.traitlets import Type
 from traitlets import Bool, Dict, Enum, Float, Integer, TraitError, Unicode, default, validate
 
-from htcdaskgateway.server.sandbox import Sandbox, encryption_keys, private_directory
+from htcdaskgateway.sandbox import Sandbox, private_directory
+from htcdaskgateway.server.condor_access import HTCondorAccess
+from htcdaskgateway.server.credential_settings import CredentialSettings
+from htcdaskgateway.server.image_settings import ImageSettings
+from htcdaskgateway.server.keys import encryption_keys
 from htcdaskgateway.server.verdicts import Limits
 
 
-class HTCondorSettings(DBBackendBase):
+class HTCondorSettings(CredentialSettings, ImageSettings):
     """Where things are, how long things may take, and how workers reach their scheduler."""
 
     cluster_config_class = Type(
@@ -50,6 +53,25 @@ class HTCondorSettings(DBBackendBase):
     # A gateway with a database on disk picks its clusters up again.
     stop_clusters_on_shutdown = Bool(
         False, help="Whether to stop all clusters when the gateway ends in an orderly way.", config=True
+    )
+
+    submitter = Enum(
+        ["gateway", "session"],
+        "gateway",
+        help="""Who submits jobs. ``gateway``: this process, as ``c.HTCondorAccess`` says. ``session``: the
+        Python session of the cluster's owner, under their own HTCondor identity and with their own
+        credentials, at the gateway's orders.""",
+        config=True,
+    )
+    session_lease = Float(
+        60,
+        min=5,
+        help="""Seconds without a word from the session that submits for a cluster, after which another
+        session of its owner takes over.""",
+        config=True,
+    )
+    session_timeout = Float(
+        60, min=1, help="Seconds that a session may take to carry out an order.", config=True
     )
 
     queue_poll_period = Float(
@@ -176,6 +198,15 @@ class HTCondorSettings(DBBackendBase):
                 f"{proposal.trait.name} must be LOW:HIGH, such as 10000:10070, not {proposal.value!r}"
             )
         return str(proposal.value)
+
+    def site_facts(self) -> dict[str, Any]:
+        facts = {"submitter": self.submitter, "credentials": self.credential_facts()}
+        return {**super().site_facts(), **facts}
+
+    @property
+    def condor_access(self) -> HTCondorAccess:
+        """The gateway's own way to HTCondor."""
+        return HTCondorAccess(parent=self, log=self.log)
 
     @property
     def limits(self) -> Limits:

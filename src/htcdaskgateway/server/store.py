@@ -13,7 +13,7 @@ from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus
 from dask_gateway_server.utils import timestamp
 
 from htcdaskgateway.condor.schedd import JobStatus as QueueStatus
-from htcdaskgateway.records import WorkerRecord, WorkerState
+from htcdaskgateway.records import WorkerRecord, WorkerState, dask_name
 from htcdaskgateway.server.database import worker_table
 from htcdaskgateway.server.heartbeat import Heartbeat
 from htcdaskgateway.server.verdicts import Facts, Link, Pending, pending_order, surplus
@@ -61,6 +61,19 @@ class WorkerStore:
     @staticmethod
     def wanted(cluster: Cluster) -> Iterator[Worker]:
         return (w for w in cluster.workers.values() if w.target == JobStatus.RUNNING)
+
+    @staticmethod
+    def names(cluster: Cluster) -> dict[str, str]:
+        """Names of the cluster's workers by their names in Dask.
+
+        Those show the job id, which may not be known yet; the next look at the queue finds it.
+        """
+        by_job = {
+            dask_name(job_id): worker.name
+            for worker in cluster.workers.values()
+            if (job_id := worker.state.get("job_id"))
+        }
+        return {**{name: name for name in cluster.workers}, **by_job}
 
     def link(self, worker: Worker) -> tuple[Link, float]:
         """From the heartbeats; after a restart of the gateway, from the record."""

@@ -17,6 +17,8 @@ class HTCondorClusterConfig(ClusterConfig):
         ["dask", "scheduler"], help="Shell command to start a scheduler, as a list.", config=True
     )
     worker_cmd = Command(["dask", "worker"], help="Command to start a worker, as a list.", config=True)
+    # Not configurable: c.HTCondorBackend.image is the site's, the option `image` the user's.
+    image = Unicode("", help="Image reference of workers and scheduler, with registry and tag.")
     worker_disk = MemoryLimit(
         0, help="Scratch space of a worker, with suffix K, M, G or T. 0: the pool's default.", config=True
     )

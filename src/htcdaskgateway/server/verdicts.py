@@ -48,7 +48,7 @@ class Do(enum.Enum):
     ADOPT = "adopt the job that the queue shows"
     KEEP = "keep"
     FAIL = "fail, and remove its job"
-    GONE = "its job has left the queue: find out why"
+    GONE = "its job has ended: find out why"
     FINISH = "it has ended as it was asked to"
 
 
@@ -97,6 +97,8 @@ def judge(facts: Facts, job: ObservedJob | None, now: float, limits: Limits) -> 
         return Verdict(Do.ADOPT)
     if job.status is JobStatus.HELD:
         return Verdict(Do.FAIL, f"held: [{job.hold_code}/{job.hold_subcode}] {job.hold_reason}")
+    if job.status is JobStatus.COMPLETED:
+        return Verdict(Do.FINISH if facts.close_expected else Do.GONE)
     waited = now - job.since
     if job.status is JobStatus.IDLE:
         if limits.idle and waited > limits.idle:
@@ -159,8 +161,14 @@ def to_remove(unwanted: Iterable[tuple[ObservedJob, float]], now: float, grace: 
     ]
 
 
+OWN_EXIT_CODES = range(64, 70)  # of start_worker.sh
+OWN_WORDS = "start_worker.sh "
+
+
 def why_it_ended(exit_code: int | None, exit_signal: int | None, removed: str, last_words: str) -> str:
     """One sentence for a job that left the queue, from its history."""
+    if exit_code in OWN_EXIT_CODES and last_words.startswith(OWN_WORDS):
+        return last_words.removeprefix(OWN_WORDS).rstrip(".")
     if removed:
         sentence = f"its job was removed: {removed}"
     elif exit_signal is not None:

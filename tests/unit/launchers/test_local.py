@@ -78,6 +78,17 @@ async def test_one_that_ignores_a_polite_request_is_killed(launcher: LocalLaunch
     assert scheduler_process.started(state["pid"]) != state["started"]
 
 
+async def test_what_it_has_started_ends_with_it(launcher: LocalLauncher, tmp_path: Path) -> None:
+    state = await launcher.start(spec("/bin/sh", "-c", "sleep 60 & echo $!; trap 'exit 0' TERM; wait"))
+    log = Path(state["directory"]) / "scheduler.log"
+    while not log.read_text():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    child = int(log.read_text())
+    assert scheduler_process.started(child) is not None
+    await launcher.stop(ME, state)
+    assert scheduler_process.started(child) is None
+
+
 async def test_one_that_has_ended_says_its_last_words(launcher: LocalLauncher) -> None:
     state = await launcher.start(spec("/bin/sh", "-c", "echo No module named dask >&2; exit 1"))
     while not (reason := await launcher.failure(ME, state)):  # noqa: ASYNC110

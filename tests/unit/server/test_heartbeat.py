@@ -18,6 +18,11 @@ MESSAGE: dict[str, Any] = {
 }
 
 
+def same(names: str) -> dict[str, str]:
+    """Workers whose name in Dask is their own."""
+    return {name: name for name in names}
+
+
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
@@ -31,17 +36,23 @@ MESSAGE: dict[str, Any] = {
     ],
 )
 def test_link(name: str, before: Link, after: Link) -> None:
-    assert Heartbeat.from_json(MESSAGE, "abcde", None).link(name, before) is after
+    assert Heartbeat.from_json(MESSAGE, same("abcde"), None).link(name, before) is after
 
 
 def test_names_of_nobody_are_left_out() -> None:
-    beat = Heartbeat.from_json({**MESSAGE, "active_workers": ["a", "stranger", 7]}, "abc", None)
+    beat = Heartbeat.from_json({**MESSAGE, "active_workers": ["a", "stranger", 7]}, same("abc"), None)
     assert beat.active == {"a"}
 
 
+def test_names_in_dask_are_those_of_jobs() -> None:
+    message = {**MESSAGE, "active_workers": ["htcdask-worker_12_0", "htcdask-worker_13_0", "b"]}
+    beat = Heartbeat.from_json(message, {"htcdask-worker_12_0": "a", "a": "a", "b": "b"}, None)
+    assert beat.active == {"a", "b"}
+
+
 def test_the_sites_limit_binds_a_scheduler_that_asks_for_more() -> None:
-    assert Heartbeat.from_json(MESSAGE, "", 2).count == 2
-    assert Heartbeat.from_json(MESSAGE, "", None).count == 3
+    assert Heartbeat.from_json(MESSAGE, {}, 2).count == 2
+    assert Heartbeat.from_json(MESSAGE, {}, None).count == 3
 
 
 @pytest.mark.parametrize(
@@ -58,12 +69,12 @@ def test_the_sites_limit_binds_a_scheduler_that_asks_for_more() -> None:
 )
 def test_what_is_no_heartbeat_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
-        Heartbeat.from_json({**MESSAGE, **change}, "abc", None)
+        Heartbeat.from_json({**MESSAGE, **change}, same("abc"), None)
 
 
 def test_a_field_that_is_missing_is_refused() -> None:
     with pytest.raises(KeyError):
-        Heartbeat.from_json({"count": 1}, "abc", None)
+        Heartbeat.from_json({"count": 1}, same("abc"), None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +87,7 @@ def test_a_field_that_is_missing_is_refused() -> None:
     ],
 )
 def test_addresses_of_a_scheduler(host: str, change: dict[str, str]) -> None:
-    Heartbeat.from_json({**MESSAGE, **change}, "abc", None).check_addresses(host)
+    Heartbeat.from_json({**MESSAGE, **change}, same("abc"), None).check_addresses(host)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +102,6 @@ def test_addresses_of_a_scheduler(host: str, change: dict[str, str]) -> None:
     ],
 )
 def test_a_scheduler_does_not_lead_the_gateway_elsewhere(change: dict[str, str]) -> None:
-    beat = Heartbeat.from_json({**MESSAGE, **change}, "abc", None)
+    beat = Heartbeat.from_json({**MESSAGE, **change}, same("abc"), None)
     with pytest.raises(ValueError):  # noqa: PT011 - a port out of range is urlsplit's own
         beat.check_addresses("127.0.0.1")

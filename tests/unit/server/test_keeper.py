@@ -34,22 +34,28 @@ class Scene:
         self.db = DataManager(url, encrypt_keys=KEYS)
         self.store = WorkerStore(self.db, failure_limit=3)
         self.schedd = schedd or FakeSchedd()
-        self.sandbox_broken = False
+        self.sandbox_broken = self.spool = False
         self.keeper = Keeper(
             self.schedd,
             GATEWAY,
             self.store,
             describe=self.describe,
-            last_words=lambda cluster, worker: "last words",
+            last_words=self.last_words,
             limits=Limits(start=600, lost=30, idle=0, period=5, grace=0),
             log=logging.getLogger("test"),
+            sandbox=lambda cluster: f"/sandboxes/{cluster}",
         )
+
+    async def last_words(self, cluster: Cluster, worker: str) -> str:
+        return "last words"
 
     def describe(self, cluster: Cluster, names: Sequence[str]) -> SubmitDescription:
         if self.sandbox_broken:
             raise SandboxError("/sandbox", "No space left on device")
         return worker_jobs(
-            JobRequest(GATEWAY, cluster.name, cluster.username, 1, 2**30, "/sandbox", tuple(names))
+            JobRequest(
+                GATEWAY, cluster.name, cluster.username, 1, 2**30, "/sandbox", tuple(names), spool=self.spool
+            )
         )
 
     def cluster(self, user: str = "analyst") -> Cluster:
@@ -320,3 +326,43 @@ async def test_clear_waits_until_the_queue_is_empty(scene: Scene) -> None:
     scene.db.update_cluster(cluster, target=JobStatus.STOPPED)
     await scene.keeper.clear(time.time() + 10)
     assert scene.schedd.jobs == {}
+
+
+async def test_output_of_a_spooled_job_is_fetched_before_it_is_judged(scene: Scene) -> None:
+    scene.spool = True
+    cluster = scene.cluster()
+    scene.scale(cluster, 1)
+    await scene.keeper.round()
+    [worker] = scene.wanted(cluster)
+    scene.schedd.end(worker.state["job_id"], exit_code=68)
+    assert not scene.keeper.clean
+    await scene.keeper.look()
+    assert scene.schedd.fetches == [([worker.state["job_id"]], f"/sandboxes/{cluster.name}")]
+    assert "its job ended with exit code 68; last words: last words" in scene.reasons(cluster)
+    assert scene.schedd.searches == 0  # the queue has said it
+
+
+async def test_output_that_cannot_be_fetched_holds_nothing_up(scene: Scene) -> None:
+    scene.spool, scene.schedd.refuse_output = True, "no space left"
+    cluster = scene.cluster()
+    scene.scale(cluster, 1)
+    await scene.keeper.round()
+    [worker] = scene.wanted(cluster)
+    scene.schedd.end(worker.state["job_id"], exit_code=1)
+    await scene.keeper.round()
+    assert "its job ended with exit code 1; last words: last words" in scene.reasons(cluster)
+    await scene.keeper.round()
+    assert scene.states(cluster) == ["failed", "starting"]
+
+
+async def test_a_keeper_leaves_jobs_of_others_alone(scene: Scene) -> None:
+    mine, other = scene.cluster(), scene.cluster("analyst2")
+    for cluster in (mine, other):
+        scene.scale(cluster, 1)
+    await scene.keeper.round()
+    keeper = scene.keeper
+    keeper.clusters, keeper.is_mine = lambda: [], lambda name: name == mine.name
+    await keeper.look()
+    assert [len(ids) for _, ids in scene.schedd.acts] == [1]
+    [kept] = scene.wanted(other)
+    assert scene.schedd.status(kept.state["job_id"]) is not None

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from htcdaskgateway.errors import ConfigurationError
-from htcdaskgateway.server.sandbox import SECRETS, Sandbox, encryption_keys, private_directory, write_private
+from htcdaskgateway.sandbox import SECRETS, Sandbox, private_directory, write_private
+from htcdaskgateway.server.keys import encryption_keys
 
 
 def mode(path: Path) -> int:

@@ -164,6 +164,15 @@ async def test_records_are_found_again_by_the_next_gateway(tmp_path: Path) -> No
     second.db.dispose()
 
 
+async def test_workers_are_known_by_their_jobs(store: WorkerStore, cluster: Cluster) -> None:
+    scale(store, cluster, 2)
+    first, second = wanted(store, cluster)
+    assert store.names(cluster) == {first: first, second: second}
+    store.save([(cluster.workers[first], {"state": {"job_id": "12.3"}})])
+    assert store.names(cluster) == {first: first, second: second, "htcdask-worker_12_3": first}
+    assert store.record(cluster.workers[first]).dask_name == "htcdask-worker_12_3"
+
+
 def beat(count: int, active: str = "", closing: str = "", closed: str = "") -> Heartbeat:
     return Heartbeat(count, frozenset(active.split()), frozenset(closing.split()), frozenset(closed.split()))
 

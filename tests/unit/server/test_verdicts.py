@@ -67,6 +67,12 @@ TABLE = {
     "lost": (facts(Link.LOST, 31), job(JobStatus.RUNNING, 1e6), Do.FAIL),
     "suspended": (facts(Link.LOST, 1e6), job(JobStatus.SUSPENDED, 1e6), Do.KEEP),
     "output comes back": (facts(Link.LOST, 1e6), job(JobStatus.TRANSFERRING_OUTPUT), Do.KEEP),
+    "ended, its output not fetched yet": (facts(Link.LOST, 5), job(JobStatus.COMPLETED), Do.GONE),
+    "retired, its output not fetched yet": (
+        facts(Link.LOST, 5, close_expected=True),
+        job(JobStatus.COMPLETED),
+        Do.FINISH,
+    ),
     "somebody removed it": (facts(Link.LOST, 1e6), job(JobStatus.REMOVED), Do.KEEP),
 }
 
@@ -156,6 +162,22 @@ def test_an_unwanted_job_may_end_by_itself(status: JobStatus, age: float, remove
         (None, 9, "", "", "its job was ended by signal 9"),
         (None, None, "via condor_rm", "", "its job was removed: via condor_rm"),
         (None, None, "", "", "its job has left the queue; the history does not say why"),
+        (
+            68,
+            None,
+            "",
+            "start_worker.sh on node: the image 'x' is not there.",
+            "on node: the image 'x' is not there",
+        ),
+        (68, None, "", "of the user's", "its job ended with exit code 68; last words: of the user's"),
+        (
+            70,
+            None,
+            "",
+            "start_worker.sh on n: x.",
+            "its job ended with exit code 70; last words: start_worker.sh on n: x.",
+        ),
+        (255, None, "", "FATAL: no", "its job ended with exit code 255; last words: FATAL: no"),
     ],
 )
 def test_why_it_ended(code: int | None, signal: int | None, removed: str, words: str, sentence: str) -> None:
