@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import dask
 import hypothesis
 import pytest
 from dask_gateway import Gateway, GatewayCluster
@@ -23,7 +23,7 @@ from htcdaskgateway import HTCGateway, HTCGatewayCluster
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for `tests.support`, wherever pytest was started
 
-from tests.support import clients, processes
+from tests.support import clients, processes, several
 from tests.support.accounts import Accounts, check_environment, sudo_for
 from tests.support.gateway import GatewayServer
 from tests.support.pool import NoPoolError, Pool, running_pool
@@ -40,14 +40,14 @@ def unavailable(reason: str) -> NoReturn:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Clean up after SIGTERM as after Ctrl-C: gateways and their jobs would live on.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    several.end_in_order(config)
     # The finalizer of dask-gateway's own client raises if it was closed, and can wait for ever (see
     # htcdaskgateway.client.farewell), in whatever test the garbage is collected: the tests use ours for both.
     Gateway.__del__ = HTCGateway.__del__
     GatewayCluster.__del__ = HTCGatewayCluster.__del__
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at it then
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marker and fixture go together: who uses the pool is marked, who is marked gets it."""
     for item in items:
@@ -56,6 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.condor)
         elif item.get_closest_marker("condor"):
             names.insert(0, "pool")
+    if several.are_there():
+        several.share(items)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,6 +79,13 @@ LOGS = pytest.StashKey[list[tuple[str, Callable[[], str]]]]()
 
 def show_if_failed(request: pytest.FixtureRequest, title: str, log: Callable[[], str]) -> None:
     request.node.stash.setdefault(LOGS, []).append((title, log))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Workers in the tests' own processes leave nothing in /tmp: tests in other processes look there."""
+    with dask.config.set({"temporary-directory": str(tmp_path_factory.mktemp("dask"))}):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from htcdaskgateway.errors import HTCDaskError
@@ -9,14 +10,28 @@ from htcdaskgateway.records import WorkerRecord, WorkerState
 
 if TYPE_CHECKING:
     from htcdaskgateway.client import HTCGateway, HTCGatewayCluster
+    from htcdaskgateway.versions import VersionMismatchError, VersionMismatchWarning
 
-__all__ = ["HTCDaskError", "HTCGateway", "HTCGatewayCluster", "WorkerRecord", "WorkerState"]
+__all__ = [
+    "HTCDaskError",
+    "HTCGateway",
+    "HTCGatewayCluster",
+    "VersionMismatchError",
+    "VersionMismatchWarning",
+    "WorkerRecord",
+    "WorkerState",
+]
+
+# The gateway and the command line import this package too, and need no client for it.
+_LATER = {
+    "HTCGateway": "htcdaskgateway.client",
+    "HTCGatewayCluster": "htcdaskgateway.client",
+    "VersionMismatchError": "htcdaskgateway.versions",
+    "VersionMismatchWarning": "htcdaskgateway.versions",
+}
 
 
 def __getattr__(name: str) -> object:
-    # The gateway and the command line import this package too, and need no client for it.
-    if name in ("HTCGateway", "HTCGatewayCluster"):
-        from htcdaskgateway import client
-
-        return getattr(client, name)
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

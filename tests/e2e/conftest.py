@@ -11,9 +11,11 @@ import pytest
 from dask_gateway import BasicAuth
 from tests.support.gateway import GatewayServer
 from tests.support.pool import Pool
+from tests.support.sessions import people_submit
 from tests.support.waiting import eventually
 
 from htcdaskgateway import HTCGateway, HTCGatewayCluster
+from htcdaskgateway.client.submitter import _running
 
 Connect = Callable[..., HTCGateway]
 
@@ -24,6 +26,27 @@ def _sent_by_value(request: pytest.FixtureRequest) -> None:
     for function in vars(request.module).values():
         if inspect.isfunction(function) and function.__module__ == request.module.__name__:
             function.__module__ = "__main__"
+
+
+@pytest.fixture(params=["gateway", "session"])
+def submitter(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Who submits: a module that uses this runs its tests with both."""
+    if request.param == "session":
+        with people_submit(request.getfixturevalue("pool")):
+            yield request.param
+    else:
+        yield request.param
+
+
+@pytest.fixture
+def gateway(
+    gateway: Callable[..., GatewayServer], request: pytest.FixtureRequest
+) -> Callable[..., GatewayServer]:
+    """As everywhere, with the submitter that the test runs with."""
+    if "submitter" not in request.fixturenames:
+        return gateway
+    setting = f'c.HTCondorBackend.submitter = "{request.getfixturevalue("submitter")}"\n'
+    return lambda configuration="", **options: gateway(setting + configuration, **options)
 
 
 @pytest.fixture
@@ -39,6 +62,8 @@ def connect() -> Iterator[Connect]:
         yield start
         for cluster in list(HTCGatewayCluster._instances):  # of a test that failed
             cluster.close()
+        for submitter in list(_running):  # it removes the jobs of its cluster, while the gateway is there
+            submitter.join(15)
 
 
 @pytest.fixture

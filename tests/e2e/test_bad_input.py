@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from dask_gateway import BasicAuth, Gateway, GatewayClusterError
 from tests.e2e.conftest import Connect
-from tests.support.gateway import GatewayServer, free_port
+from tests.support.gateway import GatewayServer
+from tests.support.ports import free_port
 from tests.support.watching import exactly, live
 
 from htcdaskgateway import HTCGateway, HTCGatewayCluster

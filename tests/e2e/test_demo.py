@@ -96,8 +96,9 @@ class Demo:
 
 
 def new_person(name: str, run_on: str, pool: Pool | None) -> Person:
-    # Jobs of the pool have a /tmp of their own, but see its home.
-    scratch = Path(tempfile.mkdtemp(prefix="htcdask-demo-test-", dir=pool.home if pool else None))
+    # Jobs of the pool have a /tmp of their own, but see its home. Not a name that a demo would give: other
+    # processes run such tests too, and look for what is left.
+    scratch = Path(tempfile.mkdtemp(prefix="htcdask-person-", dir=pool.home if pool else None))
     scratch.chmod(0o755)
     person = Person(name, scratch, {}, run_on, pool)
     for path in (person.output, person.temporary):

@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 from tests.support.watching import exactly, no_jobs
 
 from htcdaskgateway.client.errors import ClusterFailedError
-from htcdaskgateway.server.sandbox import SECRETS
+from htcdaskgateway.sandbox import SECRETS
 
 pytestmark = pytest.mark.condor
 

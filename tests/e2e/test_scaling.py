@@ -10,7 +10,7 @@ from tests.support.watching import exactly, live, no_jobs, stays
 
 from htcdaskgateway import HTCGatewayCluster, WorkerState
 
-pytestmark = pytest.mark.condor
+pytestmark = [pytest.mark.condor, pytest.mark.usefixtures("submitter")]
 
 
 def square(number: int, topic: str) -> int:
@@ -34,11 +34,11 @@ def slow(x: int) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_results_survive_a_scale_down_and_exactly_so_many_stay(
-    server: GatewayServer, cluster: HTCGatewayCluster
+    server: GatewayServer, cluster: HTCGatewayCluster, submitter: str
 ) -> None:
     """20 times of 20: 6 workers, 2 of them stay, no result is computed twice."""
     with cluster.get_client() as client:
-        for number in range(20):
+        for number in range(20 if submitter == "gateway" else 3):
             cluster.scale(6)
             cluster.wait_for_workers(6, timeout=60)
             topic = f"round {number}"

@@ -18,8 +18,9 @@ import pytest
 from tests.support import processes
 from tests.support.accounts import Accounts
 from tests.support.clients import ClientProcess
-from tests.support.gateway import GatewayServer, free_port
+from tests.support.gateway import GatewayServer
 from tests.support.pool import RECIPE, Pool, run_recipe
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 import htcdaskgateway

@@ -1,10 +1,11 @@
-# Images, unpacked as CVMFS shows them: /cvmfs/$HTCDASK_POOL_IMAGE:TAG
+# Images, unpacked as CVMFS shows them: /cvmfs/$HTCDASK_POOL_IMAGE:TAG, a link to a directory in .flat
 #   matching     the Python, dask, distributed and dask-gateway of the pool's virtual environment
 #   mismatched   another Python and an older distributed: its worker joins, then breaks
 #   no-dask      Python, no dask
 #   no-python    no Python at all
+#   unreadable   the matching one, for root's eyes only
 build_images() {
-  local built start tag image=$HTCDASK_POOL_BUILD/image images=$HTCDASK_POOL_CVMFS/$HTCDASK_POOL_IMAGE
+  local built start tag flat image=$HTCDASK_POOL_BUILD/image images=$HTCDASK_POOL_CVMFS/$HTCDASK_POOL_IMAGE
   exec 8>"$(build_log images.lock)"; flock -w 1500 8
   build_rootfs
   build_image_env
@@ -12,13 +13,17 @@ build_images() {
   [ ! -e "$built" ] || return 0
   need mmdebstrap
   mkdir -p "$(dirname "$images")"; rm -f "${built%-*}"-*
-  for tag in matching mismatched no-dask no-python; do
+  for tag in matching mismatched no-dask no-python unreadable; do
     start=$(now)
-    # Built elsewhere and moved: with the colon of the tag in the path apt does not find its keys.
-    rm -rf --one-file-system "$image" "$images:$tag"
+    flat=$(printf '%s' "$images:$tag" | sha256sum | cut -d' ' -f1)
+    flat=$HTCDASK_POOL_CVMFS/${HTCDASK_POOL_IMAGE%%/*}/.flat/${flat:0:2}/$flat
+    # Built elsewhere and moved: with the colon of a tag in the path apt does not find its keys.
+    rm -rf --one-file-system "$image" "$images:$tag" "$flat"
     "image_${tag/-/_}" "$image"
-    mv "$image" "$images:$tag"
-    echo "image $HTCDASK_POOL_IMAGE:$tag: $(since "$start"), $(du -sxm "$images:$tag" | cut -f1) MiB"
+    mkdir -p "$(dirname "$flat")"
+    mv "$image" "$flat"
+    ln -sr "$flat" "$images:$tag"
+    echo "image $HTCDASK_POOL_IMAGE:$tag: $(since "$start"), $(du -sxm "$flat" | cut -f1) MiB"
   done
   touch "$built"
 }
@@ -58,15 +63,20 @@ image_mismatched() {
   nice chroot "$image" /usr/bin/python3 -m compileall -q /usr/lib/python3.* /usr/local/lib/python3.* >"$(build_log compileall_old)" 2>&1 || true
 }
 
-# The other two are the matching one, less something. Hard links: they cost no space and no time.
+# The others are the matching one, less something. Hard links: they cost no space and no time.
 image_no_dask() {
-  cp -al "$HTCDASK_POOL_CVMFS/$HTCDASK_POOL_IMAGE:matching" "$1"
+  cp -al "$HTCDASK_POOL_CVMFS/$HTCDASK_POOL_IMAGE:matching/." "$1"
   rm -rf "$1"/opt/python/lib/python3.*/site-packages/{dask,distributed}* "$1"/opt/python/bin/dask*
 }
 
 image_no_python() {
-  cp -al "$HTCDASK_POOL_CVMFS/$HTCDASK_POOL_IMAGE:matching" "$1"
+  cp -al "$HTCDASK_POOL_CVMFS/$HTCDASK_POOL_IMAGE:matching/." "$1"
   rm -rf "$1/opt/python"
+}
+
+image_unreadable() {
+  cp -al "$HTCDASK_POOL_CVMFS/$HTCDASK_POOL_IMAGE:matching/." "$1"
+  chmod 700 "$1"
 }
 
 finish_image() {  # finish_image IMAGE BIN: what a container needs besides the packages; BIN has its Python

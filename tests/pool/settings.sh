@@ -23,7 +23,7 @@ saved_settings="BUILD PORT CPUS MEMORY USERS BIND CVMFS CONDOR"
 
 : "${HTCDASK_POOL_SUITE:=sid}"                              # Debian suite to take HTCondor and Apptainer from
 : "${HTCDASK_POOL_PYTHON:=python3}"                         # copied for ordinary users and into the matching image
-: "${HTCDASK_POOL_PACKAGES:=dask==2026.8.0 distributed==2026.8.0 dask-gateway==2026.3.0 cryptography}"
+: "${HTCDASK_POOL_PACKAGES:=dask==2026.8.0 distributed==2026.8.0 dask-gateway==2026.3.0 cryptography numpy>=1.25 awkward>=2.6 uproot>=5.3}"
 : "${HTCDASK_POOL_OLD_SUITE:=trixie}"                       # its Python is the mismatched image's
 : "${HTCDASK_POOL_OLD_PYTHON:=3.13}"
 : "${HTCDASK_POOL_OLD_PACKAGES:=dask==2025.1.0 distributed==2025.1.0 dask-gateway==2025.4.0}"

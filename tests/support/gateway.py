@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import sys
 import tempfile
 import urllib.error
@@ -18,6 +17,7 @@ from dask_gateway import BasicAuth, Gateway
 from tests.support import processes
 from tests.support.accounts import Accounts
 from tests.support.pool import Pool
+from tests.support.ports import free_port, is_free
 from tests.support.waiting import eventually
 
 BACKEND = "htcdaskgateway.server.HTCondorBackend"
@@ -31,28 +31,13 @@ c.HTCondorBackend.state_directory = "{state}"
 c.HTCondorBackend.instance = "{instance}"
 c.HTCondorBackend.queue_poll_period = 1
 c.HTCondorBackend.stop_clusters_on_shutdown = True
+c.HTCondorBackend.runtime = "none"
 c.ClusterConfig.scheduler_cmd = ["{environment}/bin/dask", "scheduler"]
 c.ClusterConfig.worker_cmd = ["{environment}/bin/dask", "worker"]
 c.LocalLauncher.command_prefix = ["sudo", "-nu", "{{user}}", "--"]
 c.LocalLauncher.directory = "{schedulers}"
 c.LocalLauncher.host = "127.0.0.1"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 class GatewayServer:

@@ -12,11 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support import processes
+from tests.support import processes, several
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 RECIPE = Path(__file__).parents[1] / "pool" / "pool"
+DEFAULT_HOME = "/var/tmp/htcdask-pool"  # root's
 BUILD_DEADLINE = 1200.0  # seconds; a pool whose parts are built is up in less than 10
+
+
+def own_settings() -> dict[str, str]:
+    """Where tests run in several processes, all but one of them have a pool beside the one that is meant.
+
+    So nobody's schedd is killed by somebody else's test.
+    """
+    number = several.number()
+    if number == 0:
+        return {}
+    home = os.environ.get("HTCDASK_POOL_HOME", DEFAULT_HOME)
+    return {
+        "HTCDASK_POOL_HOME": f"{home.rstrip('/')}-{number}",
+        "HTCDASK_POOL_PORT": str(free_port()),
+        "HTCDASK_KEEP_POOL": "0",
+    }
 
 
 # Says where the pool is, then ends with our end of the pipe.
@@ -45,6 +63,20 @@ class Pool:
     def recipe(self, *arguments: str, deadline: float = 120) -> str:
         """Run a command of the recipe: ``kill schedd -9``, ``restart startd``, ``status`` …"""
         return run_recipe(*arguments, deadline=deadline, HTCDASK_POOL_HOME=str(self.home))
+
+    @property
+    def master(self) -> int:
+        """Pid of the pool's first process, in whose namespaces all of it runs."""
+        return int((self.home / "local" / "master.pid").read_text())
+
+    def has(self, program: str) -> bool:
+        """Whether the pool's execute point has this program."""
+        root = Path("/proc", str(self.master), "root")
+        return any((root / place / program).exists() for place in ("usr/local/bin", "usr/bin", "bin"))
+
+    def build_images(self) -> None:
+        """Build the test images, where that is not done."""
+        self.recipe("images", deadline=BUILD_DEADLINE)
 
     def token(self, user: str) -> str:
         return self.recipe("token", user).strip()
@@ -95,6 +127,7 @@ def running_pool() -> Iterator[Pool]:
     with tempfile.TemporaryFile("w+") as output:
         holder = subprocess.Popen(
             [str(RECIPE), "with", *HOLD],
+            env={**os.environ, **own_settings()},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -30,7 +30,7 @@ def exactly(
 
     def agree() -> bool:
         workers = live(cluster)
-        running = {worker.name for worker in workers if worker.state is WorkerState.RUNNING}
+        running = {worker.dask_name for worker in workers if worker.state is WorkerState.RUNNING}
         jobs = {f"{ad['ClusterId']}.{ad['ProcId']}" for ad in server.jobs()}
         connected = names(cluster)
         seen.append((len(workers), len(running), len(jobs), len(connected)))
@@ -45,7 +45,7 @@ def exactly(
 
 
 def names(cluster: HTCGatewayCluster) -> set[str]:
-    """Names of the workers that the scheduler has now."""
+    """Names in Dask of the workers that the scheduler has now."""
 
     async def ask() -> set[str]:
         identity = await cluster.scheduler_comm.identity(n_workers=-1)

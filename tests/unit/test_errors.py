@@ -7,6 +7,8 @@ from dask_gateway import GatewayClusterError
 
 from htcdaskgateway import errors
 from htcdaskgateway.client import errors as client_errors
+from htcdaskgateway.client.session_credentials import NoCredentialError
+from htcdaskgateway.credentials.errors import CredentialError
 
 ALL = [
     errors.HTCDaskError("A sentence.", {"fact": "x"}, "A remedy."),
@@ -24,6 +26,7 @@ ALL = [
     client_errors.ClusterFailedError("c1", "no dask"),
     client_errors.RefusedError("no schedd"),
     client_errors.WorkersMissingError(3, 1, 60, "no slot", "1 running, 2 idle"),
+    NoCredentialError(CredentialError("A sentence.", {"fact": "x"}, "A remedy.")),
 ]
 
 

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from dask_gateway import GatewayCluster
-
+from htcdaskgateway.client.dropin import DropIn
 from htcdaskgateway.client.errors import ClusterFailedError, WorkersMissingError
 from htcdaskgateway.client.farewell import close_later
 from htcdaskgateway.client.gateway import HTCGateway
+from htcdaskgateway.client.images import Choice, checks
+from htcdaskgateway.client.log_sources import collect
 from htcdaskgateway.client.report import WorkersReport, worker_count
-from htcdaskgateway.errors import GatewayUnreachableError, InvalidRequestError, LimitError
+from htcdaskgateway.client.running import SECONDS, worker_names
+from htcdaskgateway.client.running_checks import RunningChecks
+from htcdaskgateway.client.session_credentials import SessionCredentials
+from htcdaskgateway.client.site import SiteFacts
+from htcdaskgateway.client.submitter import Submitter
+from htcdaskgateway.client.worker_watch import WorkerWatch
+from htcdaskgateway.errors import ConfigurationError, GatewayUnreachableError, InvalidRequestError, LimitError
 from htcdaskgateway.records import WorkerRecord
+from htcdaskgateway.versions import VersionMismatchError, VersionTable
 
+ATTACH_SECONDS = 10.0  # that the gateway may take to learn of this session
 GATEWAY_AWAY = 120.0  # seconds that a wait goes on while no gateway answers
 
 
-class HTCGatewayCluster(GatewayCluster):
+class HTCGatewayCluster(DropIn):
     """A Dask cluster of a gateway. Made by `HTCGateway.new_cluster` and `HTCGateway.connect`.
 
+    Made directly, it takes the arguments of both `HTCGateway` and `HTCGateway.new_cluster`.
     With ``asynchronous=True`` every method that asks the gateway returns an awaitable.
     """
 
     _gateway: HTCGateway
+    _checks: RunningChecks | None = None
+    _watch: WorkerWatch | None = None
+    _submitter: Submitter | None = None
+    _no_submitter = ""
 
     @property
     def gateway(self) -> HTCGateway:
@@ -36,6 +53,75 @@ class HTCGatewayCluster(GatewayCluster):
         # dask-gateway's constructor makes a plain client: it becomes one of ours, loop, session and all.
         gateway.__class__ = HTCGateway
         self._gateway = gateway
+
+    async def _start_async(self) -> None:
+        created = self.status == "created"
+        await super()._start_async()
+        if self.status != "running":
+            return
+        site = await self.gateway._site()
+        if site.submitter == "session":
+            await self._attach(created, site)
+        choice = self.gateway._choice if created else Choice(check=checks(site))
+        self._checks = RunningChecks(self.name, self.scheduler_comm, choice)
+        if created:
+            try:
+                await self._checks.check_scheduler()
+            except VersionMismatchError:
+                self.shutdown_on_close = True  # nobody gets this object, to stop it
+                raise
+        self._watch = WorkerWatch(self._checks)
+
+    async def _attach(self, created: bool, site: SiteFacts) -> None:
+        """Let this session submit the cluster's jobs, as their owner."""
+        pair = {"dask.crt": self.security.tls_cert, "dask.pem": self.security.tls_key}
+        credentials = SessionCredentials(site.credentials)
+        try:
+            self._submitter = Submitter(self.gateway, self.name, pair, credentials=credentials)
+        except ConfigurationError as error:
+            if created:
+                raise
+            self._no_submitter = error.sentence  # a machine without HTCondor can look, scale and shut down
+            return
+        self._submitter.start()
+        if created:
+            sys.stdout.write(f"Sandbox: {self._submitter.sandbox.path}\n")
+        await self._submitter.attached(ATTACH_SECONDS)
+
+    async def _stop_internal(self, shutdown: bool | None = None) -> None:
+        stopped = self.shutdown_on_close if shutdown is None else shutdown
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        try:
+            await super()._stop_internal(shutdown=shutdown)
+        finally:
+            if self._submitter is not None:
+                self._submitter.end(stopped=stopped)
+
+    @property
+    def sandbox(self) -> Path | None:
+        """Directory of the cluster's files, where this session submits its jobs; else None.
+
+        In it: the submit description as submitted, HTCondor's event log, and what workers wrote.
+        """
+        return None if self._submitter is None else self._submitter.sandbox.path
+
+    def versions(self) -> Any:
+        """Versions in this notebook, in the image if it was read, in the scheduler and in the workers.
+
+        Returns
+        -------
+        VersionTable
+            Shown as a table. Who does not answer has a note in place of versions; of more than 100 workers,
+            100 are asked.
+        """
+        return self.gateway.sync(self._versions)
+
+    async def _versions(self) -> VersionTable:
+        if self._checks is None:
+            raise ClusterFailedError(str(self.name), f"its status here is {self.status}")
+        return await self._checks.table()
 
     def workers(self) -> Any:
         """What the gateway knows of each worker.
@@ -51,9 +137,33 @@ class HTCGatewayCluster(GatewayCluster):
     async def _workers(self) -> list[WorkerRecord]:
         return list((await self.report()).workers)
 
+    def logs(self, worker: str | None = None, tail: int | None = None) -> Any:
+        """What workers wrote: those that run, and those that have finished or failed.
+
+        Parameters
+        ----------
+        worker : str, optional
+            Of this one only: its name or the beginning of it, its name in Dask, or its job id.
+        tail : int, optional
+            Only so many lines from the end of each log.
+
+        Returns
+        -------
+        Logs
+            By the workers' names; a held one says why HTCondor held its job.
+
+        Raises
+        ------
+        InvalidRequestError
+            There is no such worker, or ``tail`` is no number of lines.
+        """
+        return self.gateway.sync(collect, self.gateway, self.name, worker, tail, self.scheduler_comm)
+
     async def report(self, since: int | None = None) -> WorkersReport:
         """What the gateway knows of this cluster; with ``since``, when it is newer than that revision."""
-        return await self.gateway._workers(self.name, since)
+        report = await self.gateway._workers(self.name, since)
+        trouble = self._submitter.trouble if self._submitter is not None else self._no_submitter
+        return replace(report, problem=report.problem or trouble)
 
     def scale(self, n: int, **kwargs: Any) -> Any:
         """Scale to ``n`` workers. Returns when their jobs are in HTCondor's queue.
@@ -64,14 +174,19 @@ class HTCGatewayCluster(GatewayCluster):
             ``n`` is no number of workers.
         LimitError
             The site allows fewer.
+        CredentialError
+            More workers, submitted by this session, and a credential of yours that the site requires for
+            them is not there or will not do; says what mends it. Nothing was submitted.
         RefusedError
             HTCondor refused the jobs or cannot be reached; holds its own words. Nothing was changed.
         """
         return self.gateway.sync(self._scale, worker_count(n), **kwargs)
 
     async def _scale(self, n: int) -> None:
-        await self._check_limit(n)
+        await self._check_more(n)
         await self.gateway._scale_cluster(self.name, n)
+        if self._watch is not None and n > 0:
+            self._watch.start()
 
     def adapt(
         self, minimum: int | None = None, maximum: int | None = None, active: bool = True, **kwargs: Any
@@ -84,6 +199,8 @@ class HTCGatewayCluster(GatewayCluster):
             A bound is no number of workers, or the minimum is above the maximum.
         LimitError
             The site allows fewer.
+        CredentialError
+            As for `scale`.
         """
         low = None if minimum is None else worker_count(minimum, "minimum")
         high = None if maximum is None else worker_count(maximum, "maximum")
@@ -92,16 +209,22 @@ class HTCGatewayCluster(GatewayCluster):
         return self.gateway.sync(self._adapt, low, high, active, **kwargs)
 
     async def _adapt(self, minimum: int | None, maximum: int | None, active: bool) -> None:
-        await self._check_limit(max(minimum or 0, maximum or 0))
+        no_limit = maximum is None and active
+        await self._check_more(max(minimum or 0, maximum or 0), grows=no_limit)
         await self.gateway._adapt_cluster(self.name, minimum=minimum, maximum=maximum, active=active)
+        if self._watch is not None and active:
+            self._watch.start()
 
-    async def _check_limit(self, asked: int) -> None:
+    async def _check_more(self, asked: int, grows: bool = False) -> None:
+        """See whether there may be so many, or with ``grows`` whatever number, and can be submitted."""
         try:
-            allowed = (await self.report()).maximum
+            report = await self.report()
         except InvalidRequestError:  # no gateway of ours: it has its own answer to a number too high
             return
-        if allowed is not None and asked > allowed:
-            raise LimitError(asked, allowed)
+        if report.maximum is not None and asked > report.maximum:
+            raise LimitError(asked, report.maximum)
+        if self._submitter is not None and (grows or asked > report.count):
+            await self._submitter.check_credentials()
 
     def wait_for_workers(
         self,
@@ -125,14 +248,38 @@ class HTCGatewayCluster(GatewayCluster):
             The cluster has ended.
         WorkersMissingError
             The time is over, or the gateway has given up; says what the missing ones wait for.
+        VersionMismatchError
+            They have come and cannot work with this notebook, whose calls would wait for ever. With
+            ``check_versions="warn"`` a warning.
         """
         return self.gateway.sync(self._wait_for_workers, worker_count(n_workers), timeout, on_change)
 
     async def _wait_for_workers(
         self, n_workers: int, timeout: float | None, on_change: Callable[[WorkersReport], None] | None
     ) -> None:
+        start = time.monotonic()
+        if self._watch is not None:
+            self._watch.end()  # they are compared below
+        try:
+            report = await self.report()
+        except InvalidRequestError:
+            if (await self.gateway._site()).is_ours:
+                raise
+            await self._wait_for_connected(n_workers, timeout)  # nobody else knows of its workers
+        else:
+            await self._wait_for_running(n_workers, timeout, on_change, report)
+        if self._checks is not None:
+            left = SECONDS if timeout is None else timeout - (time.monotonic() - start)
+            await self._checks.check_workers(min(SECONDS, max(1.0, left)))
+
+    async def _wait_for_running(
+        self,
+        n_workers: int,
+        timeout: float | None,
+        on_change: Callable[[WorkersReport], None] | None,
+        report: WorkersReport,
+    ) -> None:
         start = heard = time.monotonic()
-        report = await self.report()
         while True:
             if on_change is not None:
                 on_change(report)
@@ -155,6 +302,17 @@ class HTCGatewayCluster(GatewayCluster):
                 await asyncio.sleep(1)
             else:
                 heard = time.monotonic()
+
+    async def _wait_for_connected(self, n_workers: int, timeout: float | None) -> None:
+        start = time.monotonic()
+        while (running := len(await worker_names(self.scheduler_comm))) < n_workers:
+            seconds = time.monotonic() - start
+            status = (await self.gateway._cluster_report(self.name)).status.name.lower()
+            if status != "running":
+                raise ClusterFailedError(self.name, f"its status is {status}")
+            if timeout is not None and seconds >= timeout:
+                raise WorkersMissingError(n_workers, running, seconds, "", f"{running} running")
+            await asyncio.sleep(0.5)
 
     @staticmethod
     def _missing(report: WorkersReport, n_workers: int, seconds: float) -> WorkersMissingError:

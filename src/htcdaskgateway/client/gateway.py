@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from dask_gateway import Gateway, GatewayClusterError
 
+from htcdaskgateway.client.dropin import check_worker_type, checked_options
 from htcdaskgateway.client.errors import ClusterFailedError, RefusedError
 from htcdaskgateway.client.farewell import close_later
-from htcdaskgateway.client.report import WorkersReport
+from htcdaskgateway.client.image_check import check_image
+from htcdaskgateway.client.images import Choice, Wish, decide, look, wish
+from htcdaskgateway.client.report import WorkersReport, worker_count
+from htcdaskgateway.client.site import SiteFacts
+from htcdaskgateway.client.submitter import check_configuration
+from htcdaskgateway.config import setting
 from htcdaskgateway.errors import AuthenticationError, GatewayUnreachableError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -39,6 +46,8 @@ class HTCGateway(Gateway):
     ...     client = cluster.get_client()
     """
 
+    _choice = Choice()  # of the cluster that was submitted last: each cluster object has a gateway of its own
+
     async def _request(self, method: str, url: str, json: Any = None) -> aiohttp.ClientResponse:
         try:
             answer: aiohttp.ClientResponse = await super()._request(method, url, json=json)
@@ -61,6 +70,59 @@ class HTCGateway(Gateway):
         answer = await self._request("GET", f"{self.address}/api/v1/clusters/{cluster_name}/workers{query}")
         return WorkersReport.from_json(await answer.json())
 
+    async def _site(self) -> SiteFacts:
+        """What this gateway says of its site; nothing, if it is not one of ours."""
+        try:
+            answer = await self._request("GET", f"{self.address}/api/v1/site")
+            return SiteFacts.from_json(await answer.json())
+        except (aiohttp.ContentTypeError, ValueError):  # no such route, or an answer of something else
+            return SiteFacts()
+
+    async def _cluster_options(self, use_local_defaults: bool = True) -> Any:
+        options = await super()._cluster_options(use_local_defaults)
+        ours = {"image": setting("image"), "image_registry": setting("image-registry")}
+        mine = {name: text for name, text in ours.items() if text and name in options}
+        if use_local_defaults and mine and (await self._site()).is_ours:
+            options.update({**mine, **self._config_cluster_options()})
+        return options
+
+    async def _submit(
+        self,
+        cluster_options: Any = None,
+        *,
+        image: str | None = None,
+        image_registry: str | None = None,
+        apptainer_image: str | None = None,
+        check_versions: str | None = None,
+        **kwargs: Any,
+    ) -> str:
+        wanted = wish(image, image_registry, apptainer_image, check_versions)
+        kwargs = await checked_options(self, kwargs)
+        site = await self._site()
+        given = self._config_cluster_options() if cluster_options is None else cluster_options
+        options = {**(given if isinstance(given, Mapping) else {}), **kwargs}
+        self._choice = await self._choose(wanted, site, options)
+        if site.submitter == "session":
+            check_configuration()
+        if chosen := self._choice.image:
+            kwargs["image"] = str(chosen)
+            if "image_registry" in options:
+                kwargs["image_registry"] = chosen.registry
+        else:  # another gateway's option of that name: what it means is its own
+            asked = {"image": wanted.image, "image_registry": wanted.registry}
+            kwargs.update({option: text for option, text in asked.items() if text is not None})
+        name: str = await super()._submit(cluster_options=cluster_options, **kwargs)
+        return name
+
+    @staticmethod
+    async def _choose(wanted: Wish, site: SiteFacts, options: Mapping[str, Any]) -> Choice:
+        choice = decide(wanted, site, options)
+        if choice.image is None or choice.check == "off":
+            return choice
+        choice = await look(choice)
+        await check_image(choice)
+        return choice
+
     async def _wait_for_start(self, cluster_name: str) -> Any:
         try:
             return await super()._wait_for_start(cluster_name)
@@ -72,9 +134,20 @@ class HTCGateway(Gateway):
             raise ClusterFailedError(cluster_name, words or str(error)) from error
 
     def new_cluster(
-        self, cluster_options: Any = None, shutdown_on_close: bool = True, **kwargs: Any
+        self,
+        cluster_options: Any = None,
+        shutdown_on_close: bool = True,
+        *,
+        image: str | None = None,
+        image_registry: str | None = None,
+        apptainer_image: str | None = None,
+        check_versions: str | None = None,
+        **kwargs: Any,
     ) -> HTCGatewayCluster:
         """Start a cluster and wait until its scheduler runs; it has no workers yet.
+
+        The image is compared with this notebook first: Python (major.minor), dask, distributed and
+        dask-gateway must agree. After an error nothing was submitted, or what was is stopped again.
 
         Parameters
         ----------
@@ -82,11 +155,29 @@ class HTCGateway(Gateway):
             What ``cluster_options()`` gave, as changed by you.
         shutdown_on_close : bool, optional
             Whether the cluster ends with this object or this Python process.
+        image : str, optional
+            Image of scheduler and workers, ``repository/name:tag`` or ``registry/repository/name:tag``;
+            without a tag, the only one there is. Without it: ``htcdaskgateway.image`` of Dask's
+            configuration, else the site's.
+        image_registry : str, optional
+            Its registry, if it names none, such as ``registry.hub.docker.com``.
+        apptainer_image : str, optional
+            Old name of ``image``.
+        check_versions : {"error", "warn", "off"}, optional
+            What follows if versions do not agree. ``"warn"`` shows them and goes ahead. ``"off"`` looks at
+            nothing, so that the image need not be visible here. Without it:
+            ``htcdaskgateway.check-versions``, else what the site says.
         **kwargs
-            Single options, such as ``worker_cores=2``.
+            Single options, such as ``worker_cores=2``, ``worker_memory=4`` (GB) and, where workers are to
+            run, ``node_match_expr="rank = …"`` or ``"requirements = …"``.
 
         Raises
         ------
+        VersionMismatchError
+            The image, or the scheduler, does not fit this notebook; holds the table.
+        InvalidRequestError
+            There is no such image, or it cannot be used (`htcdaskgateway.images.errors`); or an option is
+            not one that the gateway knows.
         ClusterFailedError
             The scheduler did not start; says why.
         """
@@ -96,6 +187,10 @@ class HTCGateway(Gateway):
             **self._settings(),
             cluster_options=cluster_options,
             shutdown_on_close=shutdown_on_close,
+            image=image,
+            image_registry=image_registry,
+            apptainer_image=apptainer_image,
+            check_versions=check_versions,
             **kwargs,
         )
 
@@ -107,6 +202,26 @@ class HTCGateway(Gateway):
             cluster_name, shutdown_on_close=shutdown_on_close, **self._settings()
         )
         return cluster
+
+    def scale_cluster(self, cluster_name: str, n: int, worker_type: str | None = None, **kwargs: Any) -> Any:
+        """Scale a cluster to ``n`` workers, as `HTCGatewayCluster.scale`.
+
+        Parameters
+        ----------
+        cluster_name : str
+        n : int
+        worker_type : {"htcondor"}, optional
+            There is no other.
+
+        Raises
+        ------
+        InvalidRequestError
+            ``n`` is no number of workers, or there are no workers of this type.
+        RefusedError
+            HTCondor refused the jobs or cannot be reached. Nothing was changed.
+        """
+        check_worker_type(worker_type)
+        return super().scale_cluster(cluster_name, worker_count(n), **kwargs)
 
     def _settings(self) -> dict[str, Any]:
         """Arguments that make another client of the same gateway."""

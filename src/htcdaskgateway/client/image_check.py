@@ -1,0 +1,44 @@
+"""Whether the chosen image fits this notebook and its jobs can start, as far as its files tell."""
+
+from __future__ import annotations
+
+from htcdaskgateway.client.display import tell, warn
+from htcdaskgateway.client.image_search import alternatives
+from htcdaskgateway.client.images import Choice, ask_itself, comparison
+from htcdaskgateway.images.errors import ImageDoubtWarning, ImageUnusableError
+from htcdaskgateway.versions import VersionTable
+
+NO_DASK = "there is no dask in its PATH"
+WARN = 'check_versions="warn" starts it all the same;'
+
+
+async def check_image(choice: Choice) -> None:
+    """Raise, or with ``check="warn"`` warn, where the image cannot do; warn where that is in doubt.
+
+    Raises
+    ------
+    ImageUnusableError
+        There is no ``dask`` to run.
+    VersionMismatchError
+    """
+    contents, image = choice.contents, choice.image
+    if image is None:
+        return
+    if choice.unread:
+        warn(f"{choice.unread} It is started unread. {ask_itself(image)}", ImageDoubtWarning)
+    if contents is None:
+        return
+    if contents.runs_dask is False:
+        why = next((note for note in contents.notes if note.startswith(NO_DASK)), NO_DASK)
+        if choice.check != "warn":
+            lines = [*await alternatives(choice), f"{WARN} expect jobs that fail at once."]
+            raise ImageUnusableError(contents.path, why, "\n".join(lines))
+        warn(ImageUnusableError(contents.path, why).sentence, ImageDoubtWarning)
+    table = comparison(choice)
+    if not table.agrees:
+        lines = [*await alternatives(choice), f"{WARN} expect errors and waits without end."]
+        tell(f"Image {str(image)!r}", VersionTable(table.columns, tuple(lines)), choice.check)
+    elif contents.notes and contents.runs_dask is not False:
+        doubts = "; ".join(contents.notes)
+        text = f"What is in image {str(image)!r} is in doubt: {doubts}.\n{ask_itself(image)}"
+        warn(text, ImageDoubtWarning)

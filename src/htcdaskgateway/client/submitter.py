@@ -1,0 +1,261 @@
+"""The thread of a session that submits a cluster's jobs for the gateway, as the user that it belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from dask_gateway.client import cleanup_lingering_clusters
+
+from htcdaskgateway.client.carry_out import carry_out
+from htcdaskgateway.client.condor_access import configured_access
+from htcdaskgateway.client.conversation import DONE, SUBMITTER, Conversation, TooLargeError, one_line
+from htcdaskgateway.client.session_credentials import LOOK_PERIOD, SessionCredentials
+from htcdaskgateway.client.session_place import FILES_TIMEOUT, SessionPlace
+from htcdaskgateway.client.session_sandbox import SessionSandbox, user_name
+from htcdaskgateway.client.threads import in_thread
+from htcdaskgateway.condor.access import Access
+
+if TYPE_CHECKING:
+    from htcdaskgateway.client.gateway import HTCGateway
+
+FINISH_SECONDS = 30.0  # that the gateway may take to end the jobs of a cluster that was shut down
+EXIT_SECONDS = 4.0  # that the end of Python waits; a notebook's server kills its kernel after 5
+CLOSE_SECONDS = 10.0  # for schedds and files, when all is said
+CLEAN_SECONDS = 120.0
+WATCHER = "watcher"
+KEEP_PERIOD = 3600.0  # seconds between two marks that the sandbox is in use
+
+_running: weakref.WeakSet[Submitter] = weakref.WeakSet()
+
+
+def check_configuration() -> None:
+    """Find out whether this session could submit jobs, before there is a cluster.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    configured_access()
+    SessionSandbox.configured("0" * 32)
+
+
+class Submitter:
+    """Carries out the gateway's orders for one cluster, in a thread with an event loop of its own.
+
+    Parameters
+    ----------
+    gateway : HTCGateway
+        Where the orders come from; the thread makes a client of its own of the same settings.
+    cluster : str
+    secrets : mapping of str to str
+        The cluster's TLS pair: ``dask.crt`` and ``dask.pem``.
+    credentials : SessionCredentials, optional
+        What the jobs get of the user's; without, nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no way to HTCondor, or no place for the sandbox.
+    """
+
+    def __init__(
+        self,
+        gateway: HTCGateway,
+        cluster: str,
+        secrets: Mapping[str, str],
+        *,
+        credentials: SessionCredentials | None = None,
+        access: Access | None = None,
+        sandbox: SessionSandbox | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.access = access or configured_access()
+        self.sandbox = sandbox or SessionSandbox.configured(cluster)
+        self.about = {
+            "host": socket.gethostname(),
+            "user": user_name(),
+            "interface": self.access.interface,
+            "schedd": self.access.schedd_name or " ".join(self.access.schedd_names),
+            "sandbox": str(self.sandbox.path),
+            "version": _version(),
+        }
+        self._settings = {**gateway._settings(), "asynchronous": True, "loop": None}
+        self._credentials = credentials
+        give = None if credentials is None else credentials.give
+        self._place = SessionPlace(self.access, self.sandbox, secrets, give)
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._conversation: Conversation | None = None
+        self._stopped = False
+        self._leave_after: float | None = None
+        self._why_ended = ""
+        # A daemon: neither a notebook nor Python itself waits for what hangs.
+        self._thread = threading.Thread(target=self._main, daemon=True, name=f"htcdask-submitter-{cluster}")
+
+    def start(self) -> None:
+        if not _running:
+            atexit.unregister(_at_exit)
+            atexit.register(_at_exit)
+        _running.add(self)
+        self._thread.start()
+
+    @property
+    def role(self) -> str:
+        """``submitter``, ``watcher``: another session submits, ``done``, or empty: not known yet."""
+        return self._conversation.role if self._conversation else ""
+
+    @property
+    def trouble(self) -> str:
+        """Why the gateway does not hear of this session, in one line; empty if it does."""
+        return self._why_ended or (self._conversation.trouble if self._conversation else "")
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    async def attached(self, seconds: float) -> bool:
+        """Wait until the gateway knows of this session; whether it does. May be called in any event loop."""
+        end = time.monotonic() + seconds
+        while not self.role and self.alive and time.monotonic() < end:  # noqa: ASYNC110 - of another thread
+            await asyncio.sleep(0.02)
+        return bool(self.role) and self.alive
+
+    async def check_credentials(self) -> None:
+        """See whether jobs could be submitted now; nothing, if another session submits.
+
+        Raises
+        ------
+        CredentialError
+        """
+        if self._credentials is None or self.role == WATCHER:
+            return
+        with contextlib.suppress(asyncio.TimeoutError):  # the gateway's order will meet it too
+            await in_thread(self._credentials.check, FILES_TIMEOUT)
+
+    def end(self, *, stopped: bool = False) -> None:
+        """Let the thread end; returns at once.
+
+        Parameters
+        ----------
+        stopped : bool
+            The cluster was shut down: its jobs are removed first, which takes the gateway's orders. Else
+            another session may take over, and its jobs stay.
+        """
+        with self._lock:
+            self._stopped = self._stopped or stopped
+            after = FINISH_SECONDS if stopped else 0.0
+            self._leave_after = after if self._leave_after is None else min(after, self._leave_after)
+            if self._loop is not None and self._conversation is not None:
+                with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                    self._loop.call_soon_threadsafe(self._conversation.leave, after)
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the thread has ended; whether it has."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self.alive
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception as error:  # noqa: BLE001 - told by `trouble`, and not in the middle of a notebook
+            self._why_ended = f"The submitter of this session ended: {one_line(error)}"
+
+    async def _run(self) -> None:
+        from htcdaskgateway.client.gateway import HTCGateway
+
+        gateway = HTCGateway(**self._settings)
+        orders = partial(carry_out, place=self._place)
+        conversation = Conversation(partial(self._post, gateway), orders, self.about)
+        with self._lock:
+            self._loop, self._conversation = asyncio.get_running_loop(), conversation
+            if self._leave_after is not None:
+                conversation.leave(self._leave_after)
+        keeping = [asyncio.ensure_future(keep()) for keep in (self._keep_files, self._keep_credentials)]
+        try:
+            await conversation.run()
+        finally:
+            for task in keeping:
+                task.cancel()
+            await asyncio.wait(keeping)
+            if self._credentials is not None:
+                self._credentials.close()
+            if self._stopped or (conversation.role == DONE and not conversation.trouble):
+                await self._remove_secrets()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._place.close(), CLOSE_SECONDS)
+            await gateway.close()
+
+    async def _post(self, gateway: HTCGateway, body: dict[str, Any]) -> object:
+        url = f"{gateway.address}/api/v1/clusters/{self.cluster}/session"
+        try:
+            answer = await gateway._request("POST", url, json=body)
+        except aiohttp.ClientResponseError as error:
+            if error.status == 413:
+                raise TooLargeError(error.message) from error
+            raise
+        told: object = await answer.json()
+        return told
+
+    async def _keep_files(self) -> None:
+        """Remove sandboxes of the past, and keep this one from being taken for one."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await in_thread(self.sandbox.clean, CLEAN_SECONDS)
+        while True:
+            await asyncio.sleep(KEEP_PERIOD)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await in_thread(self.sandbox.keep, CLEAN_SECONDS)
+
+    async def _keep_credentials(self) -> None:
+        """Give running jobs what the user renews: HTCondor takes it from the sandbox."""
+        credentials = self._credentials
+        while credentials is not None:
+            await asyncio.sleep(LOOK_PERIOD)
+            if self.role == SUBMITTER:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await in_thread(partial(credentials.renew, self.sandbox.path), FILES_TIMEOUT)
+
+    async def _remove_secrets(self) -> None:
+        try:
+            await in_thread(self.sandbox.remove_secrets, CLOSE_SECONDS)
+        except asyncio.TimeoutError:
+            return
+        except RuntimeError:  # Python ends, and starts no more threads
+            self.sandbox.remove_secrets()
+
+
+def _version() -> str:
+    try:
+        return version("htcdaskgateway")
+    except PackageNotFoundError:  # run from the source tree
+        return ""
+
+
+def _at_exit() -> None:
+    """Close the clusters, as dask-gateway does after us, and then give the submitters a few seconds."""
+    submitters = list(_running)
+    if not any(submitter.alive for submitter in submitters):
+        return
+    cleanup_lingering_clusters()
+    end = time.monotonic() + EXIT_SECONDS
+    for submitter in submitters:
+        if submitter._leave_after is None:
+            submitter.end()
+    for submitter in submitters:
+        submitter.join(max(0.0, end - time.monotonic()))
+
+
+# A forked child has none of its parent's threads, and nothing to end.
+os.register_at_fork(after_in_child=_running.clear)

@@ -1,0 +1,5 @@
+"""See `htcdaskgateway.threads`."""
+
+from htcdaskgateway.threads import in_thread
+
+__all__ = ["in_thread"]
