@@ -14,8 +14,8 @@ from tests.support.waiting import eventually
 from tests.support.watching import exactly, no_jobs
 
 from htcdaskgateway.client.errors import ClusterFailedError
-from htcdaskgateway.sandbox import SECRETS
 
+SECRETS = ("dask.crt", "dask.pem", "worker.env")  # of jobs that the gateway submits
 pytestmark = pytest.mark.condor
 
 

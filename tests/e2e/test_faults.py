@@ -132,7 +132,7 @@ def test_a_worker_without_a_scheduler_ends_by_itself(
     gateway: Callable[..., GatewayServer], connect: Connect
 ) -> None:
     """The gateway is gone and the scheduler as well: each job's own guard ends it."""
-    server = gateway("c.HTCondorBackend.worker_death_timeout = 3\n")
+    server = gateway("c.HTCondorBackend.worker_death_timeout = 15\n")
     cluster = connect(server).new_cluster(shutdown_on_close=False)
     cluster.scale(2)
     exactly(server, cluster, 2)
@@ -140,7 +140,7 @@ def test_a_worker_without_a_scheduler_ends_by_itself(
         pid = client.run_on_scheduler(os.getpid)
     server.kill(signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
-    no_jobs(server, deadline=30)
+    no_jobs(server, deadline=60)
     server.start()
     # and the gateway, when it comes back, sees that the scheduler is gone
     eventually("the cluster failed", lambda: not connect(server).list_clusters(), 30)

@@ -28,13 +28,13 @@ async def check_image(choice: Choice) -> None:
         warn(f"{choice.unread} It is started unread. {ask_itself(image)}", ImageDoubtWarning)
     if contents is None:
         return
-    if contents.runs_dask is False:
+    table = comparison(choice)
+    if contents.runs_dask is False and table.agrees:  # else the table says more
         why = next((note for note in contents.notes if note.startswith(NO_DASK)), NO_DASK)
         if choice.check != "warn":
             lines = [*await alternatives(choice), f"{WARN} expect jobs that fail at once."]
             raise ImageUnusableError(contents.path, why, "\n".join(lines))
         warn(ImageUnusableError(contents.path, why).sentence, ImageDoubtWarning)
-    table = comparison(choice)
     if not table.agrees:
         lines = [*await alternatives(choice), f"{WARN} expect errors and waits without end."]
         tell(f"Image {str(image)!r}", VersionTable(table.columns, tuple(lines)), choice.check)
