@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
+def shown(text: str, longest: int = 200) -> str:
+    """Give text of others as a message shows it: quoted, on one line, not too long."""
+    return repr(text) if len(text) <= longest else f"{text[:longest]!r}…"
+
+
 class HTCDaskError(Exception):
     """Base of every error of this package.
 
@@ -18,6 +23,15 @@ class HTCDaskError(Exception):
         What to do now.
 
     Subclasses take their data as positional arguments.
+
+    Examples
+    --------
+    >>> error = LimitError(1000, 200)
+    >>> print(error)
+    1000 workers are more than the site allows in one cluster: 200.
+    Ask for at most 200: cluster.scale(200).
+    >>> error.maximum, isinstance(error, ValueError)
+    (200, True)
     """
 
     def __new__(cls, *args: object, **_: object) -> HTCDaskError:

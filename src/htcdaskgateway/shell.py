@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
-from htcdaskgateway.errors import InvalidRequestError
+from htcdaskgateway.errors import InvalidRequestError, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Variables that a shell sets or obeys itself (sh may be bash): a script would go wrong, or the value
@@ -18,10 +18,6 @@ _OF_THE_SHELL = {
 }  # fmt: skip
 
 
-def _shown(text: str) -> str:
-    return repr(text) if len(text) <= 200 else f"{text[:200]!r}…"
-
-
 def quoted(text: str) -> str:
     """Quote text as one word.
 
@@ -31,11 +27,11 @@ def quoted(text: str) -> str:
         No program can be given this text.
     """
     if "\0" in text:
-        raise InvalidRequestError(f"{_shown(text)} holds a NUL, which no environment variable can.")
+        raise InvalidRequestError(f"{shown(text)} holds a NUL, which no environment variable can.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequestError(f"{_shown(text)} is not text: {error.reason}.") from error
+        raise InvalidRequestError(f"{shown(text)} is not text: {error.reason}.") from error
     return shlex.quote(text)
 
 
@@ -60,7 +56,7 @@ def exports(environment: Mapping[str, str], reserved: tuple[str, ...] = ()) -> l
     """
     for name in environment:
         if not _NAME.fullmatch(name):
-            raise InvalidRequestError(f"{_shown(name)} is not the name of an environment variable.")
+            raise InvalidRequestError(f"{shown(name)} is not the name of an environment variable.")
         if name.startswith((*reserved, "BASH")) or name in _OF_THE_SHELL:
             raise InvalidRequestError(f"The environment variable {name} cannot be set.")
     return [f"export {name}={quoted(value)}" for name, value in environment.items()]

@@ -146,8 +146,10 @@ def test_an_image_that_is_not_there(client: HTCGateway, root: Path) -> None:
     ]
     with pytest.raises(RegistryNotFoundError, match=f"registries there: {REGISTRY}"):
         client.new_cluster(image=f"{REPOSITORY}:matching", image_registry="registry.hub.docker.com")
-    with pytest.raises(TagMissingError, match="matching"):
+    with pytest.raises(TagMissingError) as several:
         client.new_cluster(image=REPOSITORY)
+    fitting = {f"image='{REPOSITORY}:{tag}'." for tag in ("matching", "unreadable")}  # we may read this one
+    assert str(several.value).rpartition("This one fits this notebook: ")[2] in fitting
 
 
 def test_the_images_cannot_be_seen_from_here(client: HTCGateway) -> None:

@@ -30,6 +30,13 @@ ALL = [
 ]
 
 
+def test_text_of_others_stays_on_its_line_and_is_short() -> None:
+    assert errors.shown("a\nb\x1b[31m\0") == r"'a\nb\x1b[31m\x00'"
+    assert errors.shown("a" * 200) == f"'{'a' * 200}'"
+    assert errors.shown("a" * 201) == f"'{'a' * 200}'…"
+    assert errors.shown("aaa", 2) == "'aa'…"
+
+
 @pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
 def test_every_error_survives_pickle(error: errors.HTCDaskError) -> None:
     again = pickle.loads(pickle.dumps(error))

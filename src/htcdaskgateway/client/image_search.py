@@ -7,14 +7,17 @@ import contextlib
 import time
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
 
-from htcdaskgateway.client.images import Choice
-from htcdaskgateway.client.threads import in_thread
 from htcdaskgateway.images.catalogue import ImageCatalogue
 from htcdaskgateway.images.errors import ImageUnusableError
 from htcdaskgateway.images.reference import ImageReference
 from htcdaskgateway.images.survey import survey
+from htcdaskgateway.threads import in_thread
 from htcdaskgateway.versions import fits, versions_here
+
+if TYPE_CHECKING:
+    from htcdaskgateway.client.images import Choice
 
 SEARCH_SECONDS = 15.0
 GRACE = 5.0  # for the image that is being read when they are over
@@ -87,9 +90,19 @@ def nearest_first(wanted: ImageReference, others: Iterable[ImageReference]) -> l
     return sorted((one for one in others if one != wanted), key=likeness, reverse=True)
 
 
+async def fitting_tags(choice: Choice) -> tuple[str, ...] | None:
+    """Give tags of the name that fit this notebook, the newest first; None if no image could be read."""
+    search = await _searched(choice)
+    return tuple(one.tag for one in list(search.found)) if search.read else None
+
+
 async def alternatives(choice: Choice) -> tuple[str, ...]:
     """Lines that name images of the same name which would fit this notebook, the nearest first."""
+    return (await _searched(choice)).lines
+
+
+async def _searched(choice: Choice) -> Search:
     search = Search(choice)
     with contextlib.suppress(asyncio.TimeoutError):
         await in_thread(search.run, SEARCH_SECONDS + GRACE)
-    return search.lines
+    return search

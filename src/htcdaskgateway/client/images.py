@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from htcdaskgateway.client.image_search import fitting_tags
 from htcdaskgateway.client.site import SiteFacts
-from htcdaskgateway.client.threads import in_thread
 from htcdaskgateway.config import setting
-from htcdaskgateway.errors import InvalidRequestError
+from htcdaskgateway.errors import InvalidRequestError, shown
 from htcdaskgateway.images.catalogue import ImageCatalogue
 from htcdaskgateway.images.contents import ImageContents, read_image
-from htcdaskgateway.images.errors import ImageUnreadableError, ImageUnusableError, shown
+from htcdaskgateway.images.errors import ImageUnreadableError, ImageUnusableError, TagMissingError
 from htcdaskgateway.images.reference import ImageReference, parse_reference
+from htcdaskgateway.threads import in_thread
 from htcdaskgateway.versions import MUST_AGREE, SHOWN, Column, VersionTable, versions_here
 
 READ_SECONDS = 60.0  # CVMFS fetches what it has not read before
@@ -119,6 +120,7 @@ def decide(wanted: Wish, site: SiteFacts, options: Mapping[str, Any]) -> Choice:
         return Choice(check=check)
     default = setting("image", site.image)
     image = (options.get("image") or default) if wanted.image is None else wanted.image
+    default, image = (site.environments.get(name, name) for name in (default, image))
     if (wanted.image is None and not image) or (not site.is_ours and (wanted.image is None or not check)):
         return Choice(check=check)
     registry = options.get("image_registry") or setting("image-registry", site.image_registry)
@@ -167,6 +169,8 @@ async def look(choice: Choice) -> Choice:
 
     try:
         return await in_thread(find_and_read, READ_SECONDS)
+    except TagMissingError as error:
+        raise TagMissingError(error.reference, error.tags, await fitting_tags(choice)) from None
     except asyncio.TimeoutError:
         raise ImageUnusableError(
             str(catalogue.path(wanted)),

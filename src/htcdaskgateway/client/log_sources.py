@@ -15,9 +15,9 @@ from htcdaskgateway.client.errors import RefusedError
 from htcdaskgateway.client.logs import Logs, end_of, find, lines_asked, merge
 from htcdaskgateway.client.running import ask, worker_names
 from htcdaskgateway.client.session_sandbox import SessionSandbox
-from htcdaskgateway.client.threads import in_thread
 from htcdaskgateway.errors import ConfigurationError, InvalidRequestError
 from htcdaskgateway.records import WorkerRecord, WorkerState
+from htcdaskgateway.threads import in_thread
 
 if TYPE_CHECKING:
     from htcdaskgateway.client.gateway import HTCGateway

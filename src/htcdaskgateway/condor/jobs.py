@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from htcdaskgateway.condor.quoting import attribute_value, check_line, instance_id, shown, submit_value
+from htcdaskgateway.condor.quoting import attribute_value, check_line, instance_id, submit_value
 from htcdaskgateway.condor.schedd import SubmitDescription
-from htcdaskgateway.errors import ConfigurationError, InvalidRequestError
+from htcdaskgateway.errors import ConfigurationError, InvalidRequestError, shown
 
 EXECUTABLE = "start_worker.sh"
 INPUT_FILES = ("dask.crt", "dask.pem", "worker.env")

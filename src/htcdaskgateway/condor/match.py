@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from htcdaskgateway.condor.quoting import shown
-from htcdaskgateway.errors import InvalidRequestError
+from htcdaskgateway.errors import InvalidRequestError, shown
 
 LONGEST = 1000
 # Those that look at their arguments only: others read files, call programs or evaluate text.

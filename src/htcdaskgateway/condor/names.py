@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from htcdaskgateway.condor.quoting import shown
-from htcdaskgateway.errors import ConfigurationError
+from htcdaskgateway.errors import ConfigurationError, shown
 
 # hosts, ports, name@host, and addresses in HTCondor's own form <host:port?key=value&…>
 _DAEMON = re.compile(r"[A-Za-z0-9<\[][A-Za-z0-9._:@<>\[\]?&=+%,/-]*")

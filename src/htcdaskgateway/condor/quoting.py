@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from htcdaskgateway.errors import HTCDaskError, InvalidRequestError
+from htcdaskgateway.errors import HTCDaskError, InvalidRequestError, shown
 
 _DOLLAR = "$(DOLLAR)"
 _UNREADABLE = {
@@ -19,11 +19,6 @@ _UNREADABLE = {
     "Zp": "a line separator",
     "Cs": "a surrogate",
 }
-
-
-def shown(text: str) -> str:
-    """Give the text as an error message shows it: on one line, not too long."""
-    return repr(text) if len(text) <= 200 else f"{text[:200]!r}…"
 
 
 def check_line(text: str, what: str, error: type[HTCDaskError] = InvalidRequestError) -> str:
@@ -64,12 +59,17 @@ def cluster_name(text: str) -> str:
     return _in_constraint(text, "The cluster name")
 
 
-def _in_constraint(text: str, what: str) -> str:
+def constraint_value(text: str, what: str) -> str:
+    """Quote text as a string in a constraint."""
+    return f'"{_in_constraint(text, what, 4096)}"'
+
+
+def _in_constraint(text: str, what: str, longest: int = 128) -> str:
     """Inside of a constraint the old and the new syntax of strings meet: nothing may need quoting."""
     check_line(text, what)
-    if not text or '"' in text or "\\" in text or len(text) > 128:
+    if not text or '"' in text or "\\" in text or len(text) > longest:
         raise InvalidRequestError(
-            f"{what} {shown(text)} is not 1 to 128 characters without quotation marks and backslashes."
+            f"{what} {shown(text)} is not 1 to {longest} characters without quotation marks and backslashes."
         )
     return text
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from htcdaskgateway.condor.quoting import shown
-from htcdaskgateway.errors import InvalidRequestError
+from htcdaskgateway.errors import InvalidRequestError, shown
 from htcdaskgateway.shell import exports, words
 
 _PORTS = re.compile(r"([0-9]{1,5}):([0-9]{1,5})")

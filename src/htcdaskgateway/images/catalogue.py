@@ -1,8 +1,6 @@
 """Which images there are, and where: directories ``<root>/<registry>/<repository>:<tag>``.
 
-The root is often a network file system that fetches what is looked into, and in CVMFS each tag is a link
-to an image that is a catalogue of its own. So nothing here follows the link of an image that was not asked
-for: a listing tells by the kind of an entry and its name.
+Only an image that was asked for is looked into; see `images.listing` for the others.
 """
 
 from __future__ import annotations
@@ -12,18 +10,18 @@ import difflib
 import os
 import time
 from collections.abc import Iterator
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import Path
 
 from htcdaskgateway.images.errors import (
     ImageNotFoundError,
-    ImageReferenceError,
     ImageRootMissingError,
     ImageUnusableError,
     RegistryNotFoundError,
     TagMissingError,
 )
-from htcdaskgateway.images.files import why
+from htcdaskgateway.images.file_errors import why
+from htcdaskgateway.images.listing import is_dir, is_image, listing, reference_of, walk
 from htcdaskgateway.images.reference import (
     ALIASES,
     DEFAULT_REGISTRY,
@@ -33,8 +31,6 @@ from htcdaskgateway.images.reference import (
     newest_first,
 )
 
-_MAX_DEPTH = 12  # GitLab nests groups; nobody nests them deeper
-_MAX_ENTRIES = 200_000
 _NEAREST = 3
 _NEAREST_SECONDS = 5.0
 
@@ -109,13 +105,13 @@ class ImageCatalogue:
         ImageRootMissingError
         """
         try:
-            found = _listing(self.root)
+            found = listing(self.root)
         except OSError as error:
             raise ImageRootMissingError(str(self.root), error.strerror or str(error)) from error
         if not found:
             raise ImageRootMissingError(str(self.root), "an empty directory")
         return tuple(
-            sorted(entry.name for entry in found if is_registry(entry.name) and _is_dir(entry, follow=True))
+            sorted(entry.name for entry in found if is_registry(entry.name) and is_dir(entry, follow=True))
         )
 
     def tags(self, reference: ImageReference) -> list[ImageReference]:
@@ -129,21 +125,20 @@ class ImageCatalogue:
         folder = self.root / reference.registry / reference.repository
         prefix = f"{folder.name}:"
         try:
-            found = _listing(folder.parent)
+            found = listing(folder.parent)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             self.registries()  # where the root itself is at fault, that is the news
             raise ImageUnusableError(str(folder), why(error, str(folder))) from error
-        images = (one.name for one in found if one.name.startswith(prefix) and _is_image(one))
+        images = (one.name for one in found if one.name.startswith(prefix) and is_image(one))
         tags = newest_first(tag for name in images if (tag := name.removeprefix(prefix)))
-        return [one for tag in tags if (one := _reference(reference.registry, reference.repository, tag))]
+        return [one for tag in tags if (one := reference_of(reference.registry, reference.repository, tag))]
 
     def walk(self, registry: str | None = None) -> Iterator[tuple[ImageReference, Path]]:
         """Go through all images, in the order of their names within a directory.
 
-        Directories that may not be read, hidden ones and links to directories are passed over; the look
-        goes no deeper than 12 components and ends after 200,000 entries.
+        Bounded, and without what may not be read: see `images.listing.walk`.
 
         Parameters
         ----------
@@ -158,28 +153,8 @@ class ImageCatalogue:
         existing = self.registries()
         if registry is not None and registry not in existing:
             raise RegistryNotFoundError(registry, str(self.root), existing)
-        return self._walk(existing if registry is None else (registry,))
-
-    def _walk(self, registries: tuple[str, ...]) -> Iterator[tuple[ImageReference, Path]]:
-        left = _MAX_ENTRIES
-        folders = [(registry, "", 1) for registry in reversed(registries)]
-        while folders and left > 0:
-            registry, folder, depth = folders.pop()
-            try:
-                inside = _listing(self.root / registry / folder, left)
-            except OSError:
-                inside = []
-            left -= 1 + len(inside)
-            deeper = []
-            for entry in sorted(inside, key=lambda entry: entry.name):
-                name, colon, tag = entry.name.partition(":")
-                if colon:
-                    one = _reference(registry, folder + name, tag) if tag and _is_image(entry) else None
-                    if one:
-                        yield one, self.path(one)
-                elif depth < _MAX_DEPTH and not name.startswith(".") and _is_dir(entry):
-                    deeper.append((registry, f"{folder}{name}/", depth + 1))
-            folders += reversed(deeper)
+        found = walk(self.root, existing if registry is None else (registry,))
+        return ((one, self.path(one)) for one in found)
 
     def _is_there(self, reference: ImageReference) -> bool:
         path = str(self.path(reference))
@@ -196,7 +171,7 @@ class ImageCatalogue:
 
     def _nearest(self, reference: ImageReference, registries: tuple[str, ...]) -> tuple[str, ...]:
         """Give names that could have been meant, as they would be typed, the likeliest first."""
-        same = (_reference(registry, reference.repository, reference.tag) for registry in registries)
+        same = (reference_of(registry, reference.repository, reference.tag) for registry in registries)
         elsewhere = [str(one) for one in same if one and reference.tag and os.path.lexists(self.path(one))]
         found: list[ImageReference] = []
         for spelling in _spellings(reference):
@@ -219,28 +194,5 @@ def _spellings(reference: ImageReference) -> list[ImageReference]:
     """Docker's own images have a repository that people leave out."""
     official = None
     if reference.registry in {DOCKER_REGISTRY, *ALIASES} and "/" not in reference.repository:
-        official = _reference(reference.registry, f"library/{reference.repository}", reference.tag)
+        official = reference_of(reference.registry, f"library/{reference.repository}", reference.tag)
     return [reference, official] if official else [reference]
-
-
-def _reference(registry: str, repository: str, tag: str) -> ImageReference | None:
-    try:
-        return ImageReference(registry, repository, tag)
-    except ImageReferenceError:
-        return None  # a name that nobody could ask for
-
-
-def _listing(folder: Path, most: int = _MAX_ENTRIES) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return list(islice(entries, most))
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() or _is_dir(entry)
-
-
-def _is_dir(entry: os.DirEntry[str], *, follow: bool = False) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=follow)
-    except OSError:
-        return False

@@ -15,7 +15,8 @@ from htcdaskgateway.images.errors import (
     printable,
     run_instead,
 )
-from htcdaskgateway.images.files import Identity, ImageFiles, words
+from htcdaskgateway.images.file_errors import words
+from htcdaskgateway.images.files import Identity, ImageFiles
 from htcdaskgateway.images.packages import find_packages, normalized
 from htcdaskgateway.images.python import find_python, which
 from htcdaskgateway.images.sys_path import find_installation, search

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from htcdaskgateway.images.files import ImageFiles, is_absent
-from htcdaskgateway.images.shell_script import Shell, Truth
+from htcdaskgateway.images.file_errors import is_absent
+from htcdaskgateway.images.files import ImageFiles
+from htcdaskgateway.images.shell_conditions import Truth
+from htcdaskgateway.images.shell_script import Shell
 from htcdaskgateway.images.shell_words import UNKNOWN
 
 DEFAULT_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")

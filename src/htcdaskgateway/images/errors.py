@@ -5,18 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from htcdaskgateway.errors import InvalidRequestError
+from htcdaskgateway.errors import InvalidRequestError, shown
 
 _FORM = (
     "Give repository/name:tag or registry/repository/name:tag, such as"
     " 'coffeateam/coffea-base-almalinux8:0.7.22-py3.10'."
 )
 _MOST_LINES = 10
-
-
-def shown(text: str, longest: int = 60) -> str:
-    """Give text of others as a message shows it: quoted, on one line, not too long."""
-    return repr(text) if len(text) <= longest else f"{text[:longest]!r}…"
+LONGEST = 60  # characters of a name in a message
 
 
 def printable(text: str) -> str:
@@ -40,7 +36,7 @@ class ImageReferenceError(InvalidRequestError):
 
     def __init__(self, reference: str, why: str) -> None:
         self.reference, self.why = reference, why
-        super().__init__(f"Image reference {shown(reference)} cannot be used: {why}.", remedy=_FORM)
+        super().__init__(f"Image reference {shown(reference, LONGEST)} cannot be used: {why}.", remedy=_FORM)
 
 
 class ImageNotFoundError(InvalidRequestError):
@@ -53,7 +49,7 @@ class ImageNotFoundError(InvalidRequestError):
         if nearest:
             facts["nearest"] = _lines(nearest)
         super().__init__(
-            f"Image {shown(reference)} is not {place}.",
+            f"Image {shown(reference, LONGEST)} is not {place}.",
             facts,
             f"{'Use the nearest name' if nearest else 'See `htcdask images` for those that are'},"
             " or pass image_registry= if it is in another registry.",
@@ -66,7 +62,7 @@ class RegistryNotFoundError(InvalidRequestError):
     def __init__(self, registry: str, root: str, existing: tuple[str, ...] = ()) -> None:
         self.registry, self.root, self.existing = registry, root, existing
         super().__init__(
-            f"No images of the registry {shown(registry)} are below {root}.",
+            f"No images of the registry {shown(registry, LONGEST)} are below {root}.",
             {"registries there": _lines(existing) or "none"},
             "Pass one of these as image_registry=." if existing else "",
         )
@@ -101,14 +97,21 @@ class TagMissingError(InvalidRequestError):
         As it was given, without a tag.
     tags : tuple of str
         Those that are there, the newest first.
+    fitting : tuple of str, optional
+        Of the tags, those of which it is known that they fit this notebook; None: nobody has looked.
     """
 
-    def __init__(self, reference: str, tags: tuple[str, ...]) -> None:
-        self.reference, self.tags = reference, tags
+    def __init__(self, reference: str, tags: tuple[str, ...], fitting: tuple[str, ...] | None = None) -> None:
+        self.reference, self.tags, self.fitting = reference, tags, fitting
+        remedy = "Those that could be read do not fit this notebook. `htcdask images --fits` lists what does."
+        if fitting:
+            remedy = f"This one fits this notebook: image={f'{reference}:{fitting[0]}'!r}."
+        elif fitting is None:
+            remedy = f"Choose one: image={f'{reference}:{tags[0]}'!r}." if tags else ""
         super().__init__(
-            f"Image {shown(reference)} has {len(tags)} tags, and none was given.",
+            f"Image {shown(reference, LONGEST)} has {len(tags)} tags, and none was given.",
             {"tags": _lines(tags)},
-            f"Choose one: image={f'{reference}:{tags[0]}'!r}." if tags else "",
+            remedy,
         )
 
 

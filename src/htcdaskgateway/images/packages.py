@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
 
-from htcdaskgateway.images.files import NO_FILE, ImageFiles, is_absent, words
+from htcdaskgateway.images.file_errors import NO_FILE, is_absent, words
+from htcdaskgateway.images.files import ImageFiles
 
 _DIST = re.compile(r"(?P<name>[a-z0-9][\w.-]*?)(?:-(?P<version>\d[^-]*))?\.dist-info", re.ASCII | re.I)
 _EGG = re.compile(

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from htcdaskgateway.images.errors import ImageReferenceError, shown
+from htcdaskgateway.errors import shown
+from htcdaskgateway.images.errors import LONGEST, ImageReferenceError
 
 DOCKER_REGISTRY = "registry.hub.docker.com"
 DEFAULT_REGISTRY = DOCKER_REGISTRY
@@ -58,16 +59,16 @@ class ImageReference:
 
     def _fault(self) -> str:
         if not is_registry(self.registry):
-            return f"the registry {shown(self.registry)} is not a host name like {DOCKER_REGISTRY}"
+            return f"the registry {shown(self.registry, LONGEST)} is not a host name like {DOCKER_REGISTRY}"
         if len(str(self)) > MAX_LENGTH:
             return _too_long(str(self))
         if ".." in self.name:
             return "it holds '..'"
         for part in self.repository.split("/"):
             if not _PART.fullmatch(part):
-                return f"its part {shown(part)} is not made of {_MADE_OF}"
+                return f"its part {shown(part, LONGEST)} is not made of {_MADE_OF}"
         if self.tag and not _TAG.fullmatch(self.tag):
-            return f"its tag {shown(self.tag)} is not 1 to 128 letters, digits, '.', '_' and '-'"
+            return f"its tag {shown(self.tag, LONGEST)} is not 1 to 128 letters, digits, '.', '_' and '-'"
         return ""
 
     def __str__(self) -> str:
@@ -135,7 +136,9 @@ def parse_reference(
     named = known(first) if slash and ("." in first or ":" in first or first.lower() == "localhost") else ""
     if registry and named and known(registry) != named:
         raise ImageReferenceError(
-            text, f"it names the registry {shown(named)}, and image_registry= is {shown(registry)}"
+            text,
+            f"it names the registry {shown(named, LONGEST)},"
+            f" and image_registry= is {shown(registry, LONGEST)}",
         )
     folder, slash, last = (rest if named else text).rpartition("/")
     name, colon, tag = last.partition(":")
@@ -168,7 +171,7 @@ def _text_fault(text: object) -> str:
     if len(text) > MAX_LENGTH:
         return _too_long(text)
     if "://" in text:
-        return f"it is a URL; leave {shown(text.partition('://')[0] + '://')} out"
+        return f"it is a URL; leave {shown(text.partition('://')[0] + '://', LONGEST)} out"
     if strange := _STRANGE.search(text):
         return f"it holds {_NAMED.get(strange[0], shown(strange[0]))}"
     if text.startswith("/"):

@@ -13,7 +13,7 @@ from typing import Any
 
 from htcdaskgateway.images.contents import ImageContents
 from htcdaskgateway.images.errors import ImageUnusableError, printable
-from htcdaskgateway.images.files import words
+from htcdaskgateway.images.file_errors import words
 from htcdaskgateway.images.packages import normalized
 
 # As a worker is started: nothing of the caller's environment, and no packages of the caller's home.

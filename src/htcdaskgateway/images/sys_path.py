@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from htcdaskgateway.images.files import ImageFiles, is_absent
+from htcdaskgateway.images.file_errors import is_absent
+from htcdaskgateway.images.files import ImageFiles
 
 _EXECUTABLE = re.compile(r"(?:platform-)?python([0-9]+\.[0-9]+t?)[dm]*")
 _LIBRARY = re.compile(r"python[0-9]+\.[0-9]+t?")

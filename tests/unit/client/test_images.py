@@ -24,9 +24,13 @@ from htcdaskgateway.images.errors import (
     ImageUnreadableError,
     ImageUnusableError,
     RegistryNotFoundError,
+    TagMissingError,
 )
 
-OURS = SiteFacts("apptainer", "site/image:1", "r.org", "/root", {"docker.io": "hub.org"}, "error")
+OURS = SiteFacts(
+    "apptainer", "site/image:1", "r.org", "/root", {"docker.io": "hub.org"}, "error",
+    environments={"[devel]": "r.org/devel:5"},
+)  # fmt: skip
 STOCK = SiteFacts()
 NONE = SiteFacts("none", check_versions="warn")
 
@@ -48,6 +52,10 @@ NONE = SiteFacts("none", check_versions="warn")
         (Wish(registry="docker.io"), {}, {"image": "mine.io/mine:2"}, "hub.org/mine:2"),
         (Wish("docker.io/key"), {}, {}, "hub.org/key"),
         (Wish(), {"image": ""}, {}, "r.org/site/image:1"),
+        (Wish("[devel]"), {"image": "opt:3"}, {"image": "mine:2"}, "r.org/devel:5"),
+        (Wish(), {"image": "[devel]"}, {"image": "mine:2"}, "r.org/devel:5"),
+        (Wish(), {}, {"image": "[devel]"}, "r.org/devel:5"),
+        (Wish(registry="k.org"), {}, {"image": "[devel]"}, "k.org/devel:5"),
     ],
 )
 def test_the_keyword_goes_before_the_option_before_the_configuration_before_the_site(
@@ -214,6 +222,29 @@ def test_an_image_that_does_not_fit(client: HTCGateway, answers: Answers, make_i
         'check_versions="warn" starts it all the same; expect errors and waits without end.',
     ]
     assert not caught.value.displayed
+    assert answers.submitted == []
+
+
+def test_a_tag_that_fits_is_named(client: HTCGateway, answers: Answers, make_image: MakeImage) -> None:
+    make_image("me/worker:3", dask="1.0")
+    make_image("me/worker:2")
+    with pytest.raises(TagMissingError) as caught:
+        client.submit(image="me/worker")
+    assert caught.value.tags == ("3", "2")
+    assert str(caught.value).endswith("\nThis one fits this notebook: image='me/worker:2'.")
+    assert answers.submitted == []
+
+
+def test_no_tag_fits(client: HTCGateway, answers: Answers, make_image: MakeImage, tmp_path: Path) -> None:
+    make_image("me/worker:3", dask="1.0")
+    make_image("me/worker:2", dask="1.0")
+    said = "Those that could be read do not fit this notebook. `htcdask images --fits` lists what does."
+    with pytest.raises(TagMissingError, match=said):
+        client.submit(image="me/worker")
+    for tag in ("1", "2"):
+        (tmp_path / "root" / REGISTRY / "not" / f"readable:{tag}").mkdir(parents=True)
+    with pytest.raises(TagMissingError, match="Choose one: image='not/readable:2'"):
+        client.submit(image="not/readable")
     assert answers.submitted == []
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from htcdaskgateway.errors import InvalidRequestError
-from htcdaskgateway.images import catalogue as module
+from htcdaskgateway.images import listing as module
 from htcdaskgateway.images.catalogue import ImageCatalogue
 from htcdaskgateway.images.errors import (
     ImageNotFoundError,
@@ -449,7 +449,7 @@ class TestWalk:
         for number in range(50):
             (many / f"a{number}/b:1").mkdir(parents=True)
         assert len(list(images.walk("many.org"))) == 50
-        monkeypatch.setattr(module, "_MAX_ENTRIES", 100)
+        monkeypatch.setattr(module, "MAX_ENTRIES", 100)
         assert len(list(images.walk("many.org"))) < 50
 
     def test_it_can_be_left(self, images: ImageCatalogue) -> None:

@@ -14,7 +14,8 @@ from tests.support.image_trees import SYSTEM_PATH, Fifo, Link, make
 
 from htcdaskgateway.images.environment import DEFAULT_PATH, ContainerEnvironment, container_environment
 from htcdaskgateway.images.files import ImageFiles
-from htcdaskgateway.images.shell_script import Shell, Truth
+from htcdaskgateway.images.shell_conditions import Truth
+from htcdaskgateway.images.shell_script import Shell
 from htcdaskgateway.images.shell_words import MAX_VALUE, UNKNOWN
 
 ENV = ".singularity.d/env"

@@ -66,6 +66,18 @@ TEXTS = [
         "Choose one: image='a/b:12.0'.",
     ),
     (
+        errors.TagMissingError("a/b", ("2", "1"), ("1",)),
+        "Image 'a/b' has 2 tags, and none was given.\n"
+        "  tags: 2\n        1\n"
+        "This one fits this notebook: image='a/b:1'.",
+    ),
+    (
+        errors.TagMissingError("a/b", ("2", "1"), ()),
+        "Image 'a/b' has 2 tags, and none was given.\n"
+        "  tags: 2\n        1\n"
+        "Those that could be read do not fit this notebook. `htcdask images --fits` lists what does.",
+    ),
+    (
         errors.ImageUnusableError("/cvmfs/x/a:1", "it is not a directory"),
         "The image /cvmfs/x/a:1 cannot be used: it is not a directory.",
     ),
@@ -108,7 +120,3 @@ def test_long_and_many_values_are_shortened() -> None:
     assert error.reference == "a" * 10_000
     many = errors.RegistryNotFoundError("x.y", "/r", tuple(f"r{n}.io" for n in range(50)))
     assert len(str(many).splitlines()) == 13
-
-
-def test_text_of_others_stays_on_its_line() -> None:
-    assert errors.shown("a\nb\x1b[31m\0") == r"'a\nb\x1b[31m\x00'"

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from tests.support.image_trees import Fifo, Link, as_nobody, make, watched
 
 from htcdaskgateway.images.errors import ImageUnusableError
-from htcdaskgateway.images.files import MAX_DEPTH, MAX_OPEN, ImageFiles, is_absent
+from htcdaskgateway.images.file_errors import is_absent
+from htcdaskgateway.images.files import ImageFiles
+from htcdaskgateway.images.inside import MAX_DEPTH, MAX_OPEN
 
 CANARY = "what no image may read"
 

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from htcdaskgateway.client.threads import in_thread
+from htcdaskgateway.threads import in_thread
 
 BLOCKED = """
 import asyncio, sys, time
-from htcdaskgateway.client.threads import in_thread
+from htcdaskgateway.threads import in_thread
 try:
     asyncio.run(in_thread(lambda: time.sleep(100), 0.2))
 except asyncio.TimeoutError:
