@@ -66,8 +66,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         for title, log in item.stash.get(LOGS, []):
-            report.sections.append((title, log()))
+            report.sections.append((title, text_of(log)))
     return report
+
+
+def text_of(log: Callable[[], str]) -> str:
+    """What it says; that it cannot be read is no reason to lose the report of the test."""
+    try:
+        return log()
+    except OSError as error:
+        return f"(cannot be read: {error})"
 
 
 # How long an example takes says something about the machine only.
@@ -171,5 +179,5 @@ def run_client(accounts: Accounts, pool: Pool, request: pytest.FixtureRequest) -
         yield start
     finally:
         for client in started:
-            client.kill()
+            client.close()
         shutil.rmtree(directory)

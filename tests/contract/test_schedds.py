@@ -2,63 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.contract.conftest import REAL, Subject
 from tests.support.pool import Pool
-from tests.support.waiting import eventually
+from tests.support.second import FIRST, SECOND, Schedds
 
 from htcdaskgateway.condor.access import Access
 from htcdaskgateway.condor.errors import CollectorUnavailableError, NoScheddError
 from htcdaskgateway.condor.schedd import Action
 
-FIRST, SECOND = "access-point@", "second@"
-CONFIG = """
-SECOND = $(SCHEDD)
-SECOND_ARGS = -local-name second
-DAEMON_LIST = $(DAEMON_LIST) SECOND
-DC_DAEMON_LIST = + SECOND
-SECOND.SCHEDD_NAME = second@
-SECOND.SPOOL = {spool}
-SECOND.HISTORY = {spool}/history
-SECOND.JOB_QUEUE_LOG = {spool}/job_queue.log
-SECOND.SCHEDD_LOG = $(LOG)/SecondLog
-SECOND.SCHEDD_ADDRESS_FILE = {spool}/address
-SECOND.SCHEDD_SUPER_ADDRESS_FILE = {spool}/super_address
-SECOND.SCHEDD_DAEMON_AD_FILE = {spool}/ad
-SECOND.SiteOpen = True
-SECOND.SCHEDD_ATTRS = $(SCHEDD_ATTRS) SiteOpen
-SECOND.MAX_JOBS_RUNNING = 7
-"""
-
 
 @pytest.fixture(scope="module")
 def second(pool: Pool) -> Iterator[str]:
     """A second schedd in the pool."""
-    spool = pool.home / "local" / "spool.second"
-    spool.mkdir(exist_ok=True)
-    spool.chmod(0o755)
-    shutil.chown(spool, "condor")
-    file = pool.home / "config.d" / "91-second"
-    file.write_text(CONFIG.format(spool=spool))
-    file.chmod(0o644)
-
-    def reconfigured(number: int) -> None:
-        pool.command("condor_reconfig", "-daemon", "master")
-        eventually(
-            f"{number} schedds",
-            lambda: len(pool.command("condor_status", "-schedd", "-af", "Name").split()) == number,
-            20,
-        )
-
-    reconfigured(2)
-    yield SECOND
-    file.unlink()
-    reconfigured(1)
-    shutil.rmtree(spool)
+    with Schedds(pool).running():
+        yield SECOND
 
 
 def access(subject: Subject, home: Pool, as_owner: dict[str, str], **more: object) -> Access:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import dask.config
 import pytest
 from dask_gateway import BasicAuth
 from tests.support.gateway import GatewayServer
@@ -36,6 +37,26 @@ def submitter(request: pytest.FixtureRequest) -> Iterator[str]:
             yield request.param
     else:
         yield request.param
+
+
+def condor_settings(**settings: object) -> tuple[str, dask.config.set]:
+    """The same ``condor`` settings for either submitter.
+
+    Returns
+    -------
+    str
+        Lines of the gateway's configuration.
+    context manager
+        In which sessions have them.
+    """
+    names = {"schedd": "schedd_name"}
+    lines = [f"c.HTCondorAccess.{names.get(name, name)} = {value!r}\n" for name, value in settings.items()]
+    mine = {f"htcdaskgateway.condor.{name}": value for name, value in settings.items()}
+    return "".join(lines), dask.config.set(mine)
+
+
+# For a test of a module with both: what it is about happens on the gateway's side, or for all its clusters.
+gateway_submits = pytest.mark.parametrize("submitter", ["gateway"], indirect=True)
 
 
 @pytest.fixture

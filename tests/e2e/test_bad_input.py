@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from dask_gateway import BasicAuth, Gateway, GatewayClusterError
-from tests.e2e.conftest import Connect
+from tests.e2e.conftest import Connect, condor_settings
 from tests.support.gateway import GatewayServer
 from tests.support.ports import free_port
 from tests.support.watching import exactly, live
@@ -21,6 +21,7 @@ from htcdaskgateway.errors import (
 )
 
 pytestmark = pytest.mark.condor
+either_submits = pytest.mark.usefixtures("submitter")
 LIMITED = """
 from dask_gateway_server.options import Integer, Options
 c.Backend.cluster_options = Options(Integer("worker_cores", 1, min=1, max=4))
@@ -67,6 +68,7 @@ def test_scale_to_no_number(
     assert server.jobs() == []
 
 
+@either_submits
 def test_more_than_the_site_allows(gateway: Callable[..., GatewayServer], connect: Connect) -> None:
     server = gateway(LIMITED)
     with connect(server).new_cluster() as cluster:
@@ -93,14 +95,14 @@ def test_an_option_out_of_range(gateway: Callable[..., GatewayServer], connect: 
     assert client.list_clusters() == []
 
 
+@either_submits
 @pytest.mark.parametrize("interface", ["bindings", "tools"])
 def test_no_schedd_of_that_name(
     gateway: Callable[..., GatewayServer], connect: Connect, interface: str
 ) -> None:
-    server = gateway(
-        f'c.HTCondorAccess.interface = "{interface}"\nc.HTCondorAccess.schedd_name = "no-such@schedd"\n'
-    )
-    with connect(server).new_cluster() as cluster:
+    configuration, sessions = condor_settings(interface=interface, schedd="no-such@schedd")
+    server = gateway(configuration)
+    with sessions, connect(server).new_cluster() as cluster:
         with pytest.raises(RefusedError, match="The schedd no-such@schedd cannot be reached"):
             cluster.scale(2)
         assert live(cluster) == []
@@ -109,21 +111,27 @@ def test_no_schedd_of_that_name(
 
 @pytest.mark.parametrize("interface", ["bindings", "tools"])
 def test_a_submit_that_the_schedd_refuses(
-    gateway: Callable[..., GatewayServer], connect: Connect, interface: str, refusing_schedd: str
+    gateway: Callable[..., GatewayServer],
+    connect: Connect,
+    interface: str,
+    refusing_schedd: str,
+    submitter: str,
 ) -> None:
-    server = gateway(
-        f'c.HTCondorAccess.interface = "{interface}"\n'
-        f"c.HTCondorClusterConfig.submit_commands = {{'+{refusing_schedd}': 'True'}}\n"
-    )
-    with connect(server).new_cluster() as cluster:
+    configuration, sessions = condor_settings(interface=interface)
+    configuration += f"c.HTCondorClusterConfig.submit_commands = {{'+{refusing_schedd}': 'True'}}\n"
+    server = gateway(configuration)
+    with sessions, connect(server).new_cluster() as cluster:
         with pytest.raises(RefusedError, match="the tests do not want this job") as caught:
             cluster.scale(2)
         assert isinstance(caught.value, GatewayClusterError)
         assert live(cluster) == []
         assert server.jobs() == []
         assert cluster.gateway.sync(cluster.report).count == 0
+    words = (
+        "the tests do not want this job" if submitter == "gateway" else "No session of analyst is attached"
+    )
     stock = Gateway(server.url, auth=BasicAuth("analyst")).new_cluster()
-    with stock, pytest.raises(GatewayClusterError, match="the tests do not want this job"):
+    with stock, pytest.raises(GatewayClusterError, match=words):
         stock.scale(2)
 
 

@@ -7,32 +7,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Connect
+from tests.e2e.conftest import Connect, gateway_submits
 from tests.support.clients import ClientProcess
 from tests.support.gateway import GatewayServer
 from tests.support.waiting import eventually
 from tests.support.watching import exactly, no_jobs
 
+from htcdaskgateway import HTCGatewayCluster
 from htcdaskgateway.client.errors import ClusterFailedError
 
-SECRETS = ("dask.crt", "dask.pem", "worker.env")  # of jobs that the gateway submits
-pytestmark = pytest.mark.condor
+SECRETS = ("dask.crt", "dask.pem", "worker.env")
+pytestmark = [pytest.mark.condor, pytest.mark.usefixtures("submitter")]
 
 
-def sandbox(server: GatewayServer, cluster: str) -> Path:
-    return server.state_directory / "clusters" / cluster
+def sandbox(server: GatewayServer, cluster: HTCGatewayCluster) -> Path:
+    """Of whoever submits."""
+    return cluster.sandbox or server.state_directory / "clusters" / cluster.name
 
 
-def nothing_is_left(server: GatewayServer, cluster: str) -> None:
+def nothing_is_left(server: GatewayServer, directory: Path) -> None:
     """No job within 20 s, no secret, no directory of a scheduler; the logs are there."""
     no_jobs(server, deadline=20)
 
     def files() -> set[str]:
-        return {path.name for path in sandbox(server, cluster).iterdir()}
+        return {path.name for path in directory.iterdir()}
 
     eventually("no secrets", lambda: files().isdisjoint(SECRETS), 20)
     eventually("no scheduler", lambda: not list(server.schedulers.glob("daskgateway-*")), 20)
-    assert {"events.log", "scheduler.log", "workers.sub"} <= files()
+    assert {"events.log", "workers.sub"} <= files()
+    assert ("scheduler.log" in files()) == directory.is_relative_to(server.state_directory)
 
 
 @pytest.mark.parametrize("how", ["shutdown", "close", "context manager", "stop_cluster"])
@@ -41,7 +44,8 @@ def test_an_orderly_end(server: GatewayServer, connect: Connect, how: str) -> No
     cluster = client_gateway.new_cluster()
     cluster.scale(3)
     exactly(server, cluster, 3)
-    assert all((sandbox(server, cluster.name) / name).exists() for name in SECRETS)
+    files = sandbox(server, cluster)
+    assert all((files / name).exists() for name in SECRETS)
     if how == "context manager":
         with cluster:
             pass
@@ -49,7 +53,7 @@ def test_an_orderly_end(server: GatewayServer, connect: Connect, how: str) -> No
         client_gateway.stop_cluster(cluster.name)
     else:
         getattr(cluster, how)()
-    nothing_is_left(server, cluster.name)
+    nothing_is_left(server, files)
     cluster.close()
 
 
@@ -57,9 +61,10 @@ def test_logs_of_the_workers_come_back(server: GatewayServer, connect: Connect) 
     with connect(server).new_cluster() as cluster:
         cluster.scale(3)
         names = [worker.name for worker in exactly(server, cluster, 3)]
-    nothing_is_left(server, cluster.name)
+        files = sandbox(server, cluster)
+    nothing_is_left(server, files)
     for name in names:
-        log = (sandbox(server, cluster.name) / f"worker-{name}.err").read_text()
+        log = (files / f"worker-{name}.err").read_text()
         assert "Registered to" in log
 
 
@@ -68,9 +73,11 @@ def test_idle_jobs_go_as_well(gateway: Callable[..., GatewayServer], connect: Co
     with connect(server).new_cluster() as cluster:
         cluster.scale(100)
         assert len(server.jobs()) == 100
-    nothing_is_left(server, cluster.name)
+        files = sandbox(server, cluster)
+    nothing_is_left(server, files)
 
 
+@gateway_submits  # with sessions: test_session_gone.py
 def test_a_client_that_is_killed(
     gateway: Callable[..., GatewayServer], run_client: Callable[..., ClientProcess], connect: Connect
 ) -> None:
@@ -94,15 +101,16 @@ time.sleep(600)
     assert len(server.jobs()) == 2
     session.kill()
     eventually("the cluster is gone", lambda: not connect(server).list_clusters(), 60)
-    nothing_is_left(server, name)
+    nothing_is_left(server, server.state_directory / "clusters" / name)
 
 
+@gateway_submits  # with sessions: test_session_gone.py
 def test_the_end_of_the_gateway_where_clusters_end_with_it(server: GatewayServer, connect: Connect) -> None:
     cluster = connect(server).new_cluster(shutdown_on_close=False)
     cluster.scale(2)
     exactly(server, cluster, 2)
     server.stop()
-    nothing_is_left(server, cluster.name)
+    nothing_is_left(server, sandbox(server, cluster))
     cluster.close()
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
 import signal
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +17,27 @@ import pytest
 from tests.e2e.conftest import Connect
 from tests.support.gateway import GatewayServer
 from tests.support.pool import Pool
+from tests.support.watching import exactly
 
+from htcdaskgateway import HTCGatewayCluster
 from htcdaskgateway.client.errors import ClusterFailedError, RefusedError
 from htcdaskgateway.errors import AuthenticationError
 
 pytestmark = pytest.mark.condor
+SESSION = {"session": "a" * 32, "about": {}, "results": [], "wait": 0}
+# Below /api/v1/clusters/NAME
+ROUTES: list[tuple[str, str, object]] = [
+    ("GET", "/workers", None),
+    ("GET", "/workers?since=1", None),
+    ("GET", "/logs?tail=9", None),
+    ("GET", "/logs?worker=nobody&tail=none", None),
+    ("POST", "/session", SESSION),
+    ("POST", "/session", {**SESSION, "leave": True}),
+    ("POST", "/session", "this is no poll"),
+    ("POST", "/scale", {"count": 3}),
+    ("POST", "/adapt", {"minimum": 3, "maximum": 3, "active": True}),
+    ("GET", "/match", None),
+]
 
 
 def attempt(paths: list[str]) -> dict[str, str]:
@@ -107,6 +127,51 @@ def test_a_scheduler_that_hangs_is_its_users_own_trouble(server: GatewayServer, 
         os.kill(pid, signal.SIGCONT)
     assert done == ["theirs", "mine"]
     assert "did not answer in 10 s" in str(heard[0])
+
+
+def answer(server: GatewayServer, user: str, method: str, path: str, body: object = None) -> tuple[int, str]:
+    """Status and body, of a request below ``/api/v1/clusters``."""
+    given = base64.b64encode(f"{user}:".encode()).decode()
+    request = urllib.request.Request(
+        f"{server.url}/api/v1/clusters/{path}",
+        None if body is None else json.dumps(body).encode(),
+        {"Authorization": f"Basic {given}", "Content-Type": "application/json"} if user else {},
+        method=method,
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answered:
+            return answered.status, answered.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.mark.usefixtures("submitter")
+def test_what_a_stranger_is_answered(
+    server: GatewayServer, cluster: HTCGatewayCluster, submitter: str
+) -> None:
+    """Of what there is, and of what there is not: dask-gateway's own answer, and no word more."""
+    cluster.scale(1)
+    before = exactly(server, cluster, 1)
+
+    def session() -> object:
+        return json.loads(answer(server, "analyst", "GET", f"{cluster.name}/workers")[1])["session"]
+
+    about = session()
+    assert bool(about) == (submitter == "session")
+    theirs = answer(server, "analyst2", "GET", cluster.name)
+    absent = answer(server, "analyst2", "GET", "nothing-of-this-name")
+    assert (theirs[0], absent[0]) == (403, 404)
+    for method, path, body in ROUTES:
+        name = f"{method} {path} {body}"
+        assert answer(server, "analyst2", method, f"{cluster.name}{path}", body) == theirs, name
+        assert answer(server, "analyst2", method, f"nothing-of-this-name{path}", body) == absent, name
+        assert answer(server, "", method, f"{cluster.name}{path}", body)[0] == 401, name
+    assert answer(server, "analyst2", "DELETE", cluster.name)[0] == 403
+    assert exactly(server, cluster, 1) == before
+    assert session() == about
+    cluster.scale(2)  # its own session has the lease as before
+    exactly(server, cluster, 2)
 
 
 def test_another_users_cluster(server: GatewayServer, connect: Connect) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 import pytest
 from dask_gateway import BasicAuth, Gateway, GatewayCluster
 from distributed import Worker
-from tests.e2e.conftest import Connect
+from tests.e2e.conftest import Connect, condor_settings, gateway_submits
 from tests.support.gateway import GatewayServer
 from tests.support.watching import exactly, in_state, no_jobs
 
 from htcdaskgateway import HTCGateway, HTCGatewayCluster, WorkerState
 
-pytestmark = pytest.mark.condor
+pytestmark = [pytest.mark.condor, pytest.mark.usefixtures("submitter")]
 
 
 def where() -> dict[str, object]:
@@ -29,21 +29,24 @@ def resources(dask_worker: Worker) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    "configuration",
+    ("interface", "contact"),
     [
-        pytest.param("", id="bindings"),
-        pytest.param('c.HTCondorAccess.interface = "tools"\n', id="tools"),
-        pytest.param('c.HTCondorBackend.worker_contact = "gateway-proxy"\n', id="through the gateway proxy"),
+        pytest.param("bindings", "scheduler", id="bindings"),
+        pytest.param("tools", "scheduler", id="tools"),
+        pytest.param("bindings", "gateway-proxy", id="through the gateway proxy"),
     ],
 )
 def test_scale_compute_shutdown(
-    gateway: Callable[..., GatewayServer], connect: Connect, configuration: str
+    gateway: Callable[..., GatewayServer], connect: Connect, interface: str, contact: str, submitter: str
 ) -> None:
-    server = gateway(configuration)
+    configuration, sessions = condor_settings(interface=interface)
+    server = gateway(f'{configuration}c.HTCondorBackend.worker_contact = "{contact}"\n')
     client_gateway = connect(server)
-    cluster = client_gateway.new_cluster()
+    with sessions:
+        cluster = client_gateway.new_cluster()
     cluster.scale(3)
     jobs = server.jobs()
+    assert {ad["Owner"] for ad in jobs} == {server.user if submitter == "gateway" else "analyst"}
     assert len(jobs) == 3  # they are in the queue when scale returns
     assert {ad["ClusterId"] for ad in jobs} == {jobs[0]["ClusterId"]}  # one transaction
     cluster.wait_for_workers(3, timeout=60)
@@ -120,16 +123,19 @@ def test_another_session_takes_over(
     no_jobs(server)
 
 
-def test_stop_by_name(server: GatewayServer, connect: Connect) -> None:
+def test_stop_by_name(gateway: Callable[..., GatewayServer], connect: Connect) -> None:
+    # where sessions submit, and none is there to remove the jobs, each ends by its own guard
+    server = gateway("c.HTCondorBackend.worker_death_timeout = 10\n")
     client_gateway = connect(server)
     cluster = client_gateway.new_cluster(shutdown_on_close=False)
     cluster.scale(2)
     cluster.close()
     assert len(server.jobs()) == 2  # it lives on without a session
     client_gateway.stop_cluster(cluster.name)
-    no_jobs(server)
+    no_jobs(server, deadline=60)
 
 
+@gateway_submits  # it is no session that could
 def test_the_stock_client_works(server: GatewayServer) -> None:
     stock = Gateway(server.url, auth=BasicAuth("analyst"))
     with stock.new_cluster() as cluster:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.e2e.conftest import Connect
+from tests.e2e.conftest import Connect, condor_settings, gateway_submits
 from tests.support.gateway import GatewayServer
 from tests.support.pool import Pool
 from tests.support.waiting import eventually
@@ -18,7 +18,7 @@ from tests.support.watching import exactly, live, no_jobs, stays
 from htcdaskgateway import HTCGatewayCluster, WorkerState
 from htcdaskgateway.client.errors import RefusedError, WorkersMissingError
 
-pytestmark = pytest.mark.condor
+pytestmark = [pytest.mark.condor, pytest.mark.usefixtures("submitter")]
 
 
 def slow_square(x: int) -> int:
@@ -57,6 +57,7 @@ def test_a_gateway_that_is_killed_finds_its_clusters_again(
     cluster.close()
 
 
+@gateway_submits
 def test_a_second_gateway_on_the_same_state_is_refused(
     gateway: Callable[..., GatewayServer], connect: Connect, database: str
 ) -> None:
@@ -110,6 +111,8 @@ def test_workers_outlive_the_gateway_proxy_as_well(server: GatewayServer, connec
     cluster.close()
 
 
+# With sessions: test_session_killed.py
+@gateway_submits
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.3, 1.0])
 def test_a_gateway_that_is_killed_while_it_submits(
     server: GatewayServer, connect: Connect, delay: float
@@ -137,26 +140,34 @@ def test_a_gateway_that_is_killed_while_it_submits(
     cluster.close()
 
 
+@gateway_submits  # a session has the jobs of one cluster only
 def test_jobs_that_belong_to_no_cluster_are_swept(
     server: GatewayServer, connect: Connect, pool: Pool
 ) -> None:
     with connect(server).new_cluster() as cluster:
         cluster.scale(1)
         [ours] = exactly(server, cluster, 1)
-        common = (
-            "executable=/bin/sleep\narguments=600\ntransfer_executable=false\nlog=/dev/null\n"
-            f'+HTCDaskGateway="{server.instance}"\n'
-        )
-        unknown = '+HTCDaskCluster="gone"\n+HTCDaskWorker="w"\nqueue 2\n'
-        second = f'+HTCDaskCluster="{cluster.name}"\n+HTCDaskWorker="{ours.name}"\nqueue\n'
-        submit(pool, common + unknown, server.user)
-        submit(pool, common + second, server.user)
-        other = f'+HTCDaskGateway="other-{server.instance}"\n+HTCDaskCluster="gone"\n+HTCDaskWorker="w"\n'
-        submit(pool, common + other + "queue\n", server.user)
+        unknown = '+HTCDaskCluster="gone"\n+HTCDaskWorker="w"\n'
+        submit(pool, f'+HTCDaskGateway="{server.instance}"\n' + unknown + "queue 2\n", server.user)
+        submit(pool, f'+HTCDaskGateway="other-{server.instance}"\n' + unknown + "queue\n", server.user)
         eventually("only ours is left", lambda: job_ids(server) == {ours.job_id}, 30)
         # another gateway's job is not touched
         assert len(pool.queue(f'HTCDaskGateway == "other-{server.instance}"')) == 1
         pool.remove(f'HTCDaskGateway == "other-{server.instance}"')
+
+
+def test_a_second_job_of_a_worker_is_swept(
+    server: GatewayServer, cluster: HTCGatewayCluster, pool: Pool
+) -> None:
+    cluster.scale(1)
+    [ours] = exactly(server, cluster, 1)
+    [ad] = server.jobs()
+    second = (
+        f'+HTCDaskGateway="{server.instance}"\n+HTCDaskCluster="{cluster.name}"\n'
+        f'+HTCDaskWorker="{ours.name}"\n'
+    )
+    submit(pool, second + "queue\n", ad["Owner"])
+    eventually("only ours is left", lambda: job_ids(server) == {ours.job_id}, 30)
 
 
 def try_to_scale(cluster: HTCGatewayCluster, count: int) -> bool:
@@ -170,13 +181,16 @@ def try_to_scale(cluster: HTCGatewayCluster, count: int) -> bool:
     return True
 
 
+SLEEP = "executable=/bin/sleep\narguments=600\ntransfer_executable=false\nlog=/dev/null\n"
+
+
 def submit(pool: Pool, description: str, user: str) -> None:
     import tempfile
     from pathlib import Path
 
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "job.sub"
-        file.write_text(description)
+        file.write_text(SLEEP + description)
         Path(directory).chmod(0o755)
         pool.command("condor_submit", str(file), user=user, cwd="/tmp")
 
@@ -198,12 +212,17 @@ def silent_schedd(pool: Pool) -> Iterator[Callable[[], None]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("interface", ["bindings", "tools"])
+@pytest.mark.parametrize(
+    ("submitter", "interface"),
+    [("gateway", "bindings"), ("gateway", "tools"), ("session", "bindings")],
+    indirect=["submitter"],
+)
 def test_a_schedd_that_is_silent_for_30_s(
     gateway: Callable[..., GatewayServer], connect: Connect, interface: str, request: pytest.FixtureRequest
 ) -> None:
-    server = gateway(f'c.HTCondorAccess.interface = "{interface}"\nc.HTCondorAccess.timeout = 5\n')
-    with connect(server).new_cluster() as cluster:
+    configuration, sessions = condor_settings(interface=interface, timeout=5)
+    server = gateway(configuration + "c.HTCondorBackend.session_timeout = 10\n")
+    with sessions, connect(server).new_cluster() as cluster:
         cluster.scale(2)
         before = exactly(server, cluster, 2)
         resume: Callable[[], None] = request.getfixturevalue("silent_schedd")

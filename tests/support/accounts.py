@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import fcntl
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,16 +31,34 @@ def sudo_for(accounts: Accounts) -> Iterator[None]:
     """Let the gateway's account run commands as the two people, as a site would, while tests run."""
     if shutil.which("sudo") is None:
         raise RuntimeError("sudo is not installed: apt-get install sudo")
-    for stale in SUDOERS.glob("htcdask-tests-*"):
-        if not Path("/proc", stale.name.rpartition("-")[2]).exists():
-            stale.unlink()
-    # sudo ignores files with a dot in their name
-    file = SUDOERS / f"htcdask-tests-{os.getpid()}"
-    file.touch(0o440)
-    try:
-        file.write_text(f"{accounts.service} ALL=({accounts.analyst},{accounts.other}) NOPASSWD: ALL\n")
+    with sudo_rule(f"{accounts.service} ALL=({accounts.analyst},{accounts.other}) NOPASSWD: ALL\n"):
         yield
-    finally:
+
+
+@contextmanager
+def sudo_rule(text: str) -> Iterator[None]:
+    """Have sudo obey a rule; remove those of test runs that are gone."""
+    for stale in SUDOERS.glob("htcdask-tests-*"):
+        _remove_unless_held(stale)
+    file = SUDOERS / f"htcdask-tests-{uuid.uuid4().hex}"
+    # With a dot in its name sudo ignores it: nobody sees it before it is complete, and held.
+    new = file.with_suffix(".new")
+    with new.open("x") as held:
+        # Process numbers would not tell who is gone: tests also run in process namespaces.
+        fcntl.flock(held, fcntl.LOCK_SH)
+        new.chmod(0o440)
+        held.write(text)
+        held.flush()
+        new.rename(file)
+        try:
+            yield
+        finally:
+            file.unlink()
+
+
+def _remove_unless_held(file: Path) -> None:
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), file.open() as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.unlink()
 
 

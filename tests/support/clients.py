@@ -11,13 +11,14 @@ from pathlib import Path
 from tests.support.waiting import eventually
 
 
-@dataclass(frozen=True)
+@dataclass
 class ClientProcess:
     process: subprocess.Popen[bytes]
     log: Path
+    _last_output: str = ""
 
     def output(self) -> str:
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.log.exists() else self._last_output
 
     def wait_for(self, text: str, deadline: float = 60) -> None:
         """Wait until it has printed this."""
@@ -45,6 +46,11 @@ class ClientProcess:
         if self.process.poll() is None:
             self.process.send_signal(number)
         self.process.wait(30)
+
+    def close(self) -> None:
+        """End it; what it printed can still be asked for when its log is gone."""
+        self.kill()
+        self._last_output = self.output()
 
 
 def python(script: str) -> list[str]:

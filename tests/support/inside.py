@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.accounts import SUDOERS, Accounts
+from tests.support.accounts import Accounts, sudo_rule
 from tests.support.pool import Pool
 
 # Mounts and processes of the pool are its own, the rest is this machine's.
@@ -23,21 +22,15 @@ exec nsenter --target {master} --mount --pid -- setpriv --reuid="$user" --regid=
 def way_into(pool: Pool, accounts: Accounts) -> Iterator[list[str]]:
     """Give a command prefix that runs commands as ``{user}`` in the pool's root."""
     directory = Path(tempfile.mkdtemp(prefix="htcdask-enter-"))
-    # stale ones are removed with those of `sudo_for`
-    sudoers = SUDOERS / f"htcdask-tests-enter-{os.getpid()}"
     try:
         directory.chmod(0o755)
         enter = directory / "enter"
         enter.write_text(ENTER.format(master=pool.master))
         enter.chmod(0o755)
-        sudoers.touch(0o440)
-        sudoers.write_text(
-            "".join(
-                f"{accounts.service} ALL=(root) NOPASSWD: {enter} {user} *\n"
-                for user in (accounts.analyst, accounts.other)
-            )
-        )
-        yield ["sudo", "-n", str(enter), "{user}"]
+        people = (accounts.analyst, accounts.other)
+        with sudo_rule(
+            "".join(f"{accounts.service} ALL=(root) NOPASSWD: {enter} {user} *\n" for user in people)
+        ):
+            yield ["sudo", "-n", str(enter), "{user}"]
     finally:
-        sudoers.unlink(missing_ok=True)
         shutil.rmtree(directory)

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import make_url
 from tests.support import processes
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 
@@ -24,12 +26,26 @@ class Postgres:
     programs: Path
     directory: Path
     user: str
+    host: str = ""
+    port: int = 5432
+
+    @property
+    def _socket(self) -> list[str]:
+        return ["-h", str(self.directory), "-p", str(self.port)]
 
     def create_database(self) -> str:
         """Make an empty database; its URL for SQLAlchemy. Only the account that owns it gets in."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        processes.run([str(self.programs / "createdb"), "-h", str(self.directory), name], self.user)
+        processes.run([str(self.programs / "createdb"), *self._socket, name], self.user)
         return f"postgresql+psycopg://{self.user}@/{name}?host={self.directory}"
+
+    def listen_url(self, password: str) -> str:
+        """Let the account in over the network too, with this password; the URL of an empty database."""
+        statement = f"ALTER ROLE {self.user} PASSWORD '{password}'"
+        psql = [str(self.programs / "psql"), *self._socket, "-d", "postgres", "-c", statement]
+        processes.run(psql, self.user)
+        database = make_url(self.create_database()).database
+        return f"postgresql+psycopg://{self.user}:{password}@{self.host}:{self.port}/{database}"
 
 
 def find_programs() -> Path:
@@ -40,7 +56,14 @@ def find_programs() -> Path:
 
 
 @contextmanager
-def running_postgres(user: str) -> Iterator[Postgres]:
+def running_postgres(user: str, host: str = "") -> Iterator[Postgres]:
+    """Run a server.
+
+    Parameters
+    ----------
+    host : str, optional
+        An address to listen at as well, for accounts with a password.
+    """
     programs = find_programs()
     directory = Path(tempfile.mkdtemp(prefix="htcdask-postgres-"))
     shutil.chown(directory, user, user)
@@ -49,7 +72,11 @@ def running_postgres(user: str) -> Iterator[Postgres]:
         # peer: the socket's other end must be a process of the same account
         options = ["-U", user, "-A", "peer", "-E", "UTF8", "--no-locale", "--no-sync"]
         processes.run([str(programs / "initdb"), "-D", str(data), *options], user)
-        options = ["-k", str(directory), "-c", "listen_addresses=", "-c", "fsync=off"]
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all scram-sha-256\n")
+        port = free_port() if host else Postgres.port
+        options = ["-k", str(directory), "-c", f"listen_addresses={host}", "-c", "fsync=off"]
+        options += ["-p", str(port)]
         command = [str(programs / "postgres"), "-D", str(data), *options]
         server = processes.spawn(command, user, processes.environment(user), directory, log)
         try:
@@ -60,7 +87,7 @@ def running_postgres(user: str) -> Iterator[Postgres]:
                 return "ready to accept connections" in log.read_text()
 
             eventually("PostgreSQL up", ready, 60)
-            yield Postgres(programs, directory, user)
+            yield Postgres(programs, directory, user, host, port)
         finally:
             server.send_signal(signal.SIGINT)  # fast shutdown; clients are disconnected
             server.wait(30)

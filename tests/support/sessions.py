@@ -16,8 +16,9 @@ import dask.config
 import pytest
 from tests.support.pool import Pool
 
-from htcdaskgateway.client.submitter import Submitter
+from htcdaskgateway.client.submitter import Submitter, _running
 
+SESSIONS = 'c.HTCondorBackend.submitter = "session"\n'  # configuration of a gateway that leaves it to them
 # setgroups, setresgid, setresuid. The system calls are a thread's; what libc makes of them is the process's.
 CALLS = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
 
@@ -58,5 +59,8 @@ def people_submit(pool: Pool, interface: str = "bindings") -> Iterator[None]:
             for name, value in pool.env.items():
                 patch.setenv(name, value)
             yield
+            for submitter in list(_running):
+                if submitter._leave_after is not None:  # it ends the jobs of a cluster that was shut down
+                    submitter.join(15)
     finally:
         rmtree(directory)

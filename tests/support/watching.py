@@ -55,6 +55,15 @@ def names(cluster: HTCGatewayCluster) -> set[str]:
     return found
 
 
+def what_came_back(cluster: HTCGatewayCluster, worker: str, deadline: float = 60) -> str:
+    """Wait for what a worker's job has written to its standard error; it comes when the job has ended."""
+
+    def err() -> str:
+        return str(cluster.logs(worker)[worker].streams.get("err", ""))
+
+    return eventually(f"output of {worker}", err, deadline)
+
+
 def no_jobs(server: GatewayServer, deadline: float = 20) -> None:
     eventually("no job in the queue", lambda: not server.jobs(), deadline, period=0.5)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from htcdaskgateway.condor import wire
 from htcdaskgateway.condor.schedd import Action, Schedd, SubmitDescription
-from htcdaskgateway.errors import HTCDaskError, ScheddSilentError
+from htcdaskgateway.errors import HTCDaskError, SandboxError, ScheddSilentError
 
 MOST_LINES = 100_000
 
@@ -64,7 +64,8 @@ async def carry_out(order: Mapping[str, Any], place: Place) -> dict[str, Any]:
         words = f"{type(error).__name__}: {error}"
         failed = ScheddSilentError(schedd.name if schedd else "", f"the order to {op}", 0, words)
     told["schedd"] = schedd.name if schedd else ""
-    return {**told, "error": wire.error_to_json(failed, submit=op == "submit")}
+    refused = op == "submit" and not isinstance(failed, SandboxError)  # which may be mended: jobs wait
+    return {**told, "error": wire.error_to_json(failed, submit=refused)}
 
 
 async def _submit(order: Mapping[str, Any], schedd: Schedd, place: Place) -> object:

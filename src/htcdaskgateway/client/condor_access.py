@@ -96,6 +96,11 @@ class Schedds:
             self._made[name] = self._access.schedd(name)
         return self._made[name]
 
+    @property
+    def made(self) -> list[Schedd]:
+        """Those that it has talked to."""
+        return list(self._made.values())
+
     async def close(self) -> None:
         made, self._made = self._made, {}
         for schedd in made.values():

@@ -33,6 +33,7 @@ LONGEST_PAUSE = 5.0  # seconds between two tries while no gateway answers
 SHORT = 0.5  # seconds between two polls that the gateway answers at once, and with nothing
 LEAVE_SECONDS = 45.0  # that the present order may still take when the session leaves
 GOODBYE_SECONDS = 5.0
+ENDED_SECONDS = 2.0  # after the end of a session's process, in which what it began ends, too
 DONE = "done"
 SUBMITTER = "submitter"
 
@@ -61,6 +62,8 @@ class Conversation:
     about : mapping of str to str
         What the gateway is told of this session.
     clock : callable
+    has_ended : callable, optional
+        Whether the process that another session says to be has ended: then there is no lease to wait for.
 
     Attributes
     ----------
@@ -76,6 +79,7 @@ class Conversation:
         carry_out: CarryOut,
         about: Mapping[str, str],
         clock: Callable[[], float] = awake,
+        has_ended: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.session = uuid.uuid4().hex
         self.role = self.trouble = ""
@@ -85,6 +89,9 @@ class Conversation:
         self._results: dict[str, Mapping[str, Any]] = {}  # that the gateway does not know yet
         self._done: deque[str] = deque(maxlen=1000)  # each order is carried out once, however often it comes
         self._until = -math.inf  # our lease, by our clock
+        self._has_ended = has_ended
+        self._holder = ""  # the process of the session that has the lease
+        self._ended_since = math.inf  # seen by our clock
         self._failures = 0
         self._idle = False  # the gateway had nothing, and said so at once
         self._fetched, self._answered, self._leaving = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -113,9 +120,13 @@ class Conversation:
         if self._clock() >= self._until:
             self._results.clear()  # nobody waits for them any more
         sent, results = self._clock(), dict(self._results)
+        ended = self._holder != "" and self._has_ended(self._holder)
+        self._ended_since = min(sent, self._ended_since) if ended else math.inf
         # The first one asks for the length of the lease; while there is work, answers are not to wait.
-        wait = 0.0 if self._orders else min(LONG_POLL, self.lease / 3)
+        wait = 0.0 if self._orders or ended else min(LONG_POLL, self.lease / 3)
         body = {**self._body(results), "have": [*self._orders, *results], "wait": wait}
+        if sent >= self._ended_since + ENDED_SECONDS:
+            body["ended"] = self._holder
         try:
             answer = await asyncio.wait_for(self._post(body), wait + SLACK)
             self._read(answer, sent)
@@ -144,6 +155,7 @@ class Conversation:
             raise NotAGatewayError("an order without id")
         self.role, self.lease = role, max(0.0, float(lease))
         self._until = sent + self.lease if role == SUBMITTER else -math.inf
+        self._holder = str(answer.get("holder", ""))
         fresh = {order["id"]: order for order in orders if order["id"] not in self._done}
         if fresh:
             self._orders.update(fresh)
@@ -156,7 +168,7 @@ class Conversation:
         elif self._orders and not self._results:
             self._answered.clear()
             await _wait(self._answered, max(SHORT, self.lease / 3))
-        elif self._idle:
+        elif self._idle or self._ended_since < math.inf:
             await asyncio.sleep(SHORT)
 
     async def _work(self) -> None:

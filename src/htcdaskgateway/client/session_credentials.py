@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from htcdaskgateway.condor.quoting import submit_value
+from htcdaskgateway.condor.renewing import with_x509
 from htcdaskgateway.credentials.errors import CredentialError, OtherIdentityError
 from htcdaskgateway.credentials.files import read_private
 from htcdaskgateway.credentials.find import (
@@ -25,7 +25,7 @@ from htcdaskgateway.credentials.find import (
     look_for_token,
     look_for_x509,
 )
-from htcdaskgateway.credentials.policy import Choice, Policy
+from htcdaskgateway.credentials.policy import Choice, Policy, Rule, Use
 from htcdaskgateway.credentials.tokens import BearerToken, parse_token
 from htcdaskgateway.credentials.watch import Act, Watch, start
 from htcdaskgateway.credentials.words import TOKEN, X509
@@ -52,16 +52,35 @@ class NoCredentialError(ScheddUnavailableError):
         self.sentence, self.facts, self.remedy = error.sentence, error.facts, error.remedy
 
 
+def check_required(policy: Policy) -> None:
+    """See whether the user has what the site requires of them, before there is a cluster.
+
+    Raises
+    ------
+    CredentialError
+        Not there, or it will not do.
+    """
+    nothing = Rule(use=Use.NEVER)
+    required = [rule if rule.use is Use.REQUIRED else nothing for rule in (policy.x509, policy.token)]
+    find_credentials(Policy(*required), os.environ, os.geteuid(), time.time())
+
+
 def with_credentials(
-    commands: Mapping[str, str], sandbox: Path, *, x509: bool, token: bool
+    commands: Mapping[str, str], sandbox: Path, *, x509: float | None, token: bool
 ) -> dict[str, str]:
     """Add what gives the jobs these credentials to submit commands. Pure.
 
     HTCondor delegates the X.509 proxy and renews it in running jobs; a token is a file as any other.
+
+    Parameters
+    ----------
+    commands : mapping of str to str
+    sandbox : Path
+    x509 : float or None
+        When the X.509 proxy ends, seconds since the epoch; None: jobs have none.
+    token : bool
     """
-    told = dict(commands)
-    if x509:
-        told["x509userproxy"] = submit_value(f"{sandbox}/{X509_FILE}", "The sandbox path")
+    told = dict(commands) if x509 is None else with_x509(commands, f"{sandbox}/{X509_FILE}", x509)
     if token:
         for command in ("transfer_input_files", "encrypt_input_files"):
             told[command] = ", ".join(filter(None, (told.get(command), TOKEN_FILE)))
@@ -93,6 +112,7 @@ class SessionCredentials:
         self._environ = os.environ if environ is None else environ
         self._uid = os.geteuid() if uid is None else uid
         self._watches: dict[str, Watch] = {}  # by file name
+        self._renewed: set[str] = set()  # file names; there are jobs that may not have what is in it now
         self._said: set[object] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -124,6 +144,9 @@ class SessionCredentials:
             choice = self._choose()
             for credential, name in _named(choice):
                 copy_credential(credential, self._environ, self._uid, sandbox, name)
+                before = self._watches.get(name)
+                if before and before.credential.fingerprint != credential.fingerprint:
+                    self._renewed.add(name)
                 self._watches[name] = start(credential)
         except CredentialError as error:
             raise NoCredentialError(error) from None
@@ -131,20 +154,27 @@ class SessionCredentials:
             self._lock.release()
         with contextlib.suppress(CredentialWarning):  # made an error by the user: not in this thread
             self._warn_once(choice.warnings)
-        return with_credentials(commands, sandbox, x509=bool(choice.x509), token=bool(choice.token))
+        until = choice.x509.not_after if choice.x509 else None
+        return with_credentials(commands, sandbox, x509=until, token=bool(choice.token))
 
-    def renew(self, sandbox: Path) -> None:
-        """Give the jobs what the user has now, if it is newer; warn of what ends. Never fails.
+    def renew(self, sandbox: Path) -> dict[str, Credential]:
+        """Put what the user has now into the sandbox, if it is newer; warn of what ends. Never fails.
 
         Does nothing while another call is at work.
+
+        Returns
+        -------
+        dict of str to Credential
+            By file name, what is in the sandbox now and some job of the cluster may not have.
         """
         if not self._lock.acquire(blocking=False):
-            return
+            return {}
         try:
             self._adopt(sandbox)
             for name in list(self._watches):
                 with contextlib.suppress(CredentialWarning):
                     self._look_again(sandbox, name)
+            return {} if self._closed else {name: self._watches[name].credential for name in self._renewed}
         finally:
             self._lock.release()
 
@@ -173,9 +203,10 @@ class SessionCredentials:
             except (CredentialError, SandboxError) as error:  # the next look tries again
                 self._warn_once([error])
                 return
+            self._renewed.add(name)
         self._watches[name] = decision.watch
         if decision.warning is not None:
-            _warn(decision.warning)
+            warn(decision.warning)
 
     def _adopt(self, sandbox: Path) -> None:
         """Renew what jobs of an earlier session have, too."""
@@ -184,6 +215,7 @@ class SessionCredentials:
             found = look_for(self._policy, self._environ, self._uid) if copy else None
             if copy is None or not isinstance(found, (X509Proxy, BearerToken)):
                 continue
+            self._renewed.add(name)  # whether that session came to it we cannot know
             if copy.fingerprint == found.fingerprint:
                 self._watches[name] = start(found)
             else:
@@ -202,7 +234,7 @@ class SessionCredentials:
             about = (type(problem), str(problem.args[0]))
             if about not in self._said:
                 self._said.add(about)
-                _warn(problem)
+                warn(problem)
 
 
 def _named(choice: Choice) -> list[tuple[Credential, str]]:
@@ -210,6 +242,7 @@ def _named(choice: Choice) -> list[tuple[Credential, str]]:
     return [(credential, name) for credential, name in both if credential is not None]
 
 
-def _warn(problem: HTCDaskError) -> None:
+def warn(problem: HTCDaskError) -> None:
+    """Say it to the user, as a `CredentialWarning`."""
     # With a registry of its own: whether it was said before is ours to know.
     warnings.warn_explicit(str(problem), CredentialWarning, __file__, 1, __name__, {})

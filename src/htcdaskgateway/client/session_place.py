@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from htcdaskgateway.client.condor_access import Schedds
 from htcdaskgateway.client.session_sandbox import SessionSandbox
-from htcdaskgateway.client.threads import in_thread
 from htcdaskgateway.condor.access import Access
 from htcdaskgateway.condor.quoting import submit_value
-from htcdaskgateway.condor.schedd import Schedd, SubmitDescription
+from htcdaskgateway.condor.schedd import RenewsX509, Schedd, SubmitDescription
 from htcdaskgateway.errors import SandboxError
 from htcdaskgateway.sandbox import EXECUTABLE, SUBMIT_DESCRIPTION
+from htcdaskgateway.threads import in_thread
 
 FILES_TIMEOUT = 20.0  # seconds that the sandbox's file system may take
 Credentials = Callable[[Path, Mapping[str, str]], dict[str, str]]
@@ -72,6 +72,11 @@ class SessionPlace:
         mine_too = replace(description, commands=commands)
         await self._in_sandbox(lambda: self.sandbox.write(SUBMIT_DESCRIPTION, str(mine_too)))
         return mine_too
+
+    async def renew_x509(self, cluster: str, path: str, until: float) -> int:
+        """As `RenewsX509`, of all schedds that this session has talked to."""
+        schedds = [schedd for schedd in self._schedds.made if isinstance(schedd, RenewsX509)]
+        return sum([await schedd.renew_x509(cluster, path, until) for schedd in schedds])
 
     async def logs(self, worker: str, tail: int | None) -> dict[str, dict[str, str]]:
         """What workers wrote, as `SessionSandbox.logs`."""

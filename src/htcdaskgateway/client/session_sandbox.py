@@ -18,7 +18,7 @@ from pathlib import Path
 from htcdaskgateway.client.settings import number
 from htcdaskgateway.condor.quoting import submit_value
 from htcdaskgateway.config import NAMESPACE, setting
-from htcdaskgateway.errors import ConfigurationError, HTCDaskError, SandboxError
+from htcdaskgateway.errors import ConfigurationError, HTCDaskError, InvalidRequestError, SandboxError
 from htcdaskgateway.sandbox import Sandbox, private_directory, write_private
 
 TEMPLATE = "~/.local/state/htcdaskgateway/sandboxes/{cluster}"
@@ -106,10 +106,12 @@ class SessionSandbox(Sandbox):
         Raises
         ------
         SandboxError
-            It is full, read-only, not ours or open to others; or a file's name is none.
+            It is full, read-only, not ours or open to others.
+        InvalidRequestError
+            A file's name is none.
         """
         if bad := [name for name in contents if not _FILE.fullmatch(name)]:
-            raise SandboxError(str(self.path), f"{bad[0][:100]!r} is no name of a file in it")
+            raise InvalidRequestError(f"{bad[0][:100]!r} is no name of a file in a sandbox.")
         with self._trouble():
             if self.path.is_symlink():
                 raise SandboxError(str(self.path), "it is a link")

@@ -21,11 +21,13 @@ from dask_gateway.client import cleanup_lingering_clusters
 from htcdaskgateway.client.carry_out import carry_out
 from htcdaskgateway.client.condor_access import configured_access
 from htcdaskgateway.client.conversation import DONE, SUBMITTER, Conversation, TooLargeError, one_line
+from htcdaskgateway.client.credential_delivery import Delivery, scheduler_of
+from htcdaskgateway.client.own_process import has_ended, this_process
 from htcdaskgateway.client.session_credentials import LOOK_PERIOD, SessionCredentials
 from htcdaskgateway.client.session_place import FILES_TIMEOUT, SessionPlace
 from htcdaskgateway.client.session_sandbox import SessionSandbox, user_name
-from htcdaskgateway.client.threads import in_thread
 from htcdaskgateway.condor.access import Access
+from htcdaskgateway.threads import in_thread
 
 if TYPE_CHECKING:
     from htcdaskgateway.client.gateway import HTCGateway
@@ -90,6 +92,7 @@ class Submitter:
             "schedd": self.access.schedd_name or " ".join(self.access.schedd_names),
             "sandbox": str(self.sandbox.path),
             "version": _version(),
+            "process": this_process(),
         }
         self._settings = {**gateway._settings(), "asynchronous": True, "loop": None}
         self._credentials = credentials
@@ -98,6 +101,7 @@ class Submitter:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._conversation: Conversation | None = None
+        self._query: Mapping[str, Any] = {}  # the last one that the gateway asked for: it tells our jobs
         self._stopped = False
         self._leave_after: float | None = None
         self._why_ended = ""
@@ -177,13 +181,21 @@ class Submitter:
         from htcdaskgateway.client.gateway import HTCGateway
 
         gateway = HTCGateway(**self._settings)
-        orders = partial(carry_out, place=self._place)
-        conversation = Conversation(partial(self._post, gateway), orders, self.about)
+        conversation = Conversation(
+            partial(self._post, gateway), self._carry_out, self.about, has_ended=has_ended
+        )
         with self._lock:
             self._loop, self._conversation = asyncio.get_running_loop(), conversation
             if self._leave_after is not None:
                 conversation.leave(self._leave_after)
-        keeping = [asyncio.ensure_future(keep()) for keep in (self._keep_files, self._keep_credentials)]
+        delivery = Delivery(
+            self.cluster,
+            self.sandbox.path,
+            self._place.renew_x509,
+            partial(scheduler_of, gateway, self.cluster),
+        )
+        keepers = (self._keep_files(), self._keep_credentials(delivery))
+        keeping = [asyncio.ensure_future(keeper) for keeper in keepers]
         try:
             await conversation.run()
         finally:
@@ -192,11 +204,26 @@ class Submitter:
             await asyncio.wait(keeping)
             if self._credentials is not None:
                 self._credentials.close()
+            if self._stopped and conversation.role != DONE:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._remove_jobs(), CLOSE_SECONDS)
             if self._stopped or (conversation.role == DONE and not conversation.trouble):
                 await self._remove_secrets()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._place.close(), CLOSE_SECONDS)
             await gateway.close()
+
+    async def _carry_out(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        if order.get("op") == "query":
+            self._query = order
+        return await carry_out(order, self._place)
+
+    async def _remove_jobs(self) -> None:
+        """Remove the jobs of a cluster that was shut down, though the gateway is not there to ask for it."""
+        found = (await carry_out(self._query, self._place)).get("ok") if self._query else None
+        if found:
+            ids = [job["job_id"] for job in found]
+            await carry_out({**self._query, "op": "act", "action": "remove", "job_ids": ids}, self._place)
 
     async def _post(self, gateway: HTCGateway, body: dict[str, Any]) -> object:
         url = f"{gateway.address}/api/v1/clusters/{self.cluster}/session"
@@ -218,14 +245,15 @@ class Submitter:
             with contextlib.suppress(asyncio.TimeoutError):
                 await in_thread(self.sandbox.keep, CLEAN_SECONDS)
 
-    async def _keep_credentials(self) -> None:
-        """Give running jobs what the user renews: HTCondor takes it from the sandbox."""
+    async def _keep_credentials(self, delivery: Delivery) -> None:
+        """Give jobs and workers what the user renews."""
         credentials = self._credentials
         while credentials is not None:
             await asyncio.sleep(LOOK_PERIOD)
             if self.role == SUBMITTER:
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await in_thread(partial(credentials.renew, self.sandbox.path), FILES_TIMEOUT)
+                    look = partial(credentials.renew, self.sandbox.path)
+                    await delivery.deliver(await in_thread(look, FILES_TIMEOUT))
 
     async def _remove_secrets(self) -> None:
         try:

@@ -10,10 +10,11 @@ from htcdaskgateway.condor.quoting import cluster_name, directory_value, instanc
 from htcdaskgateway.condor.schedd import EndedJob, JobStatus, ObservedJob
 from htcdaskgateway.errors import InvalidRequestError
 
+X509_UNTIL = "HTCDaskX509Until"  # when a job's X.509 proxy ends, seconds since the epoch
 QUEUE_ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "RemoteHost",
     "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "HTCDaskCluster", "HTCDaskWorker",
-    "ExitBySignal", "ExitCode", "ExitSignal", "StageInFinish", "StageOutFinish",
+    "ExitBySignal", "ExitCode", "ExitSignal", "StageInFinish", "StageOutFinish", X509_UNTIL,
 )  # fmt: skip
 OUTPUT_ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "StageInFinish", "StageOutFinish",
@@ -106,6 +107,7 @@ def observed(ad: Mapping[str, Any]) -> ObservedJob:
         exit_code=exit_code,
         exit_signal=exit_signal,
         fetchable=fetchable(ad),
+        x509_until=float(ad.get(X509_UNTIL) or 0),
     )
 
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from htcdaskgateway.condor import ads, fetching
+from htcdaskgateway.condor import ads, fetching, renewing
 from htcdaskgateway.condor.bindings_calls import BindingsCalls
+from htcdaskgateway.condor.errors import NotRenewedError, OutputError
 from htcdaskgateway.condor.names import check_names
 from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, SubmitDescription
 from htcdaskgateway.errors import ActionRefusedError, ScheddSilentError
@@ -107,6 +108,9 @@ class BindingsSchedd:
         ids = ads.checked_ids(job_ids)
         return await fetching.fetch(self, self._tries, ids, sandbox, self._calls.timeout, time.monotonic)
 
+    async def renew_x509(self, cluster: str, path: str, until: float) -> int:
+        return await renewing.renew(self, cluster, path, until, self._calls.timeout, time.monotonic)
+
     async def close(self) -> None:
         """End the child process."""
         await self._calls.close()
@@ -135,3 +139,22 @@ class BindingsSchedd:
             only_in=sandbox if self._calls.identity else "",
             ids=list(job_ids),
         )
+
+    # What renewing needs.
+
+    async def select(self, constraint: str) -> list[dict[str, Any]]:
+        return await self._query(constraint, renewing.ATTRIBUTES)
+
+    async def hand_over(self, job_ids: Sequence[str], path: str) -> Mapping[str, str]:
+        what = f"the delegation of an X.509 proxy to {len(job_ids)} jobs"
+        answer = await self._calls.call(what, "delegate", ids=list(job_ids), path=path)
+        refused: dict[str, str] = answer["refused"]
+        return refused
+
+    async def change(self, job_ids: Sequence[str], attribute: str, value: str) -> None:
+        try:
+            await self._calls.call(
+                "an order to change jobs", "edit", ids=ads.of_ids(job_ids), changes={attribute: value}
+            )
+        except OutputError as error:
+            raise NotRenewedError(self.name, job_ids, error.words) from None

@@ -89,3 +89,26 @@ class OutputError(CondorError):
             f" from the schedd {schedd or '(default)'}.",
             {"jobs": " ".join(self.job_ids[:_SHOWN]), "HTCondor says": words},
         )
+
+
+class NotRenewedError(CondorError):
+    """Jobs could not be given a renewed X.509 proxy: they keep what they have.
+
+    Parameters
+    ----------
+    schedd : str
+    job_ids : sequence of str
+    words : str
+        HTCondor's, or why it was not even asked.
+    remedy : str
+    """
+
+    def __init__(self, schedd: str, job_ids: Sequence[str], words: str, remedy: str = "") -> None:
+        HTCDaskError.__init__(
+            self,
+            f"{len(job_ids)} jobs of the schedd {schedd or '(default)'} could not be given the renewed"
+            " X.509 proxy.",
+            {"jobs": " ".join(job_ids[:_SHOWN]), "because": words},
+            remedy,
+        )
+        self.schedd, self.job_ids, self.words = schedd, tuple(job_ids), words

@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+X509_MARGIN = 60  # seconds before the end of a job's X.509 proxy from which on the job is not started
 
 
 class JobStatus(enum.IntEnum):
@@ -41,6 +43,8 @@ class ObservedJob:
         Of a job that has completed.
     fetchable : bool
         It has completed, and waits in the queue for its output to be fetched.
+    x509_until : float
+        When its X.509 proxy ends, seconds since the epoch; 0: it has none, or one that nobody renews.
     """
 
     job_id: str
@@ -55,6 +59,7 @@ class ObservedJob:
     exit_code: int | None = None
     exit_signal: int | None = None
     fetchable: bool = False
+    x509_until: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -165,3 +170,33 @@ class Schedd(Protocol):
 
     async def close(self) -> None:
         """Give back threads and processes."""
+
+
+@runtime_checkable
+class RenewsX509(Protocol):
+    """A schedd whose jobs may have their user's X.509 proxy. For spooled jobs it takes a while each."""
+
+    async def renew_x509(self, cluster: str, path: str, until: float) -> int:
+        """Let all jobs of a cluster have a renewed X.509 proxy; to be called until none is left.
+
+        Parameters
+        ----------
+        cluster : str
+            Name of the cluster.
+        path : str
+            The file that they were submitted with; it has been renewed in its place. Spooled jobs get it
+            whichever file they were submitted with.
+        until : float
+            When it ends now, seconds since the epoch.
+
+        Returns
+        -------
+        int
+            How many jobs there was no time for.
+
+        Raises
+        ------
+        NotRenewedError
+            Some could not be given it; the others were.
+        ScheddUnavailableError, ScheddSilentError
+        """

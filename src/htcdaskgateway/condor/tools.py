@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from htcdaskgateway.condor import ads, fetching, words
-from htcdaskgateway.condor.errors import OutputError
+from htcdaskgateway.condor import ads, fetching, renewing, words
+from htcdaskgateway.condor.errors import NotRenewedError, OutputError
 from htcdaskgateway.condor.names import check_names
 from htcdaskgateway.condor.programs import Output
 from htcdaskgateway.condor.quoting import classad_text, expand
@@ -143,6 +143,9 @@ class ToolsSchedd:
         ids = ads.checked_ids(job_ids)
         return await fetching.fetch(self, self._tries, ids, sandbox, self._calls.timeout, time.monotonic)
 
+    async def renew_x509(self, cluster: str, path: str, until: float) -> int:
+        return await renewing.renew(self, cluster, path, until, self._calls.timeout, time.monotonic)
+
     async def close(self) -> None:
         """Nothing is kept between calls but the way to the token."""
         self._calls.close()
@@ -236,6 +239,31 @@ class ToolsSchedd:
         if output.code:
             self._calls.fail_if_unreachable(output.words, what)
             raise OutputError(self.name, job_ids, output.words)
+
+    # What renewing needs.
+
+    async def select(self, constraint: str) -> list[dict[str, Any]]:
+        await self._find_schedd()
+        return await self._queue("a query", constraint, renewing.ATTRIBUTES)
+
+    async def hand_over(self, job_ids: Sequence[str], path: str) -> Mapping[str, str]:
+        """Not to be had: only HTCondor's Python package can do it, none of its programs."""
+        raise NotRenewedError(
+            self.name,
+            job_ids,
+            "HTCondor has no program that gives a spooled job a renewed X.509 proxy.",
+            "Start workers anew: scale(0), then scale(n). A session with the setting"
+            " htcdaskgateway.condor.interface = bindings can give it.",
+        )
+
+    async def change(self, job_ids: Sequence[str], attribute: str, value: str) -> None:
+        what = "an order to change jobs"
+        for start in range(0, len(job_ids), _IDS):
+            some = ads.of_ids(job_ids[start : start + _IDS])
+            output = await self._run(what, "condor_qedit", "-constraint", some, attribute, value)
+            if output.code:
+                self._calls.fail_if_unreachable(output.words, what)
+                raise NotRenewedError(self.name, job_ids, output.words)
 
 
 def _jobs_of(cluster: str, description: SubmitDescription) -> str:

@@ -41,7 +41,7 @@ class CredentialMissingError(CredentialError):
 
 
 class CredentialUnreadableError(CredentialError):
-    """The file cannot be read."""
+    """The file of a credential cannot be read."""
 
     def __init__(self, kind: str, path: str, words: str) -> None:
         self.kind, self.path, self.words = kind, path, words
@@ -53,7 +53,7 @@ class CredentialUnreadableError(CredentialError):
 
 
 class CredentialNotPrivateError(CredentialError):
-    """Other accounts have access to the file."""
+    """Other accounts have access to the file of a credential."""
 
     def __init__(self, kind: str, path: str, mode: int) -> None:
         self.kind, self.path, self.mode = kind, path, mode
@@ -65,7 +65,7 @@ class CredentialNotPrivateError(CredentialError):
 
 
 class CredentialForeignError(CredentialError):
-    """The file belongs to another account."""
+    """The file of a credential belongs to another account."""
 
     def __init__(self, kind: str, path: str, owner: int, uid: int, command: str) -> None:
         self.kind, self.path, self.owner, self.uid = kind, path, owner, uid
@@ -76,7 +76,7 @@ class CredentialForeignError(CredentialError):
 
 
 class CredentialGarbledError(CredentialError):
-    """What is there is no such credential, or not a whole one."""
+    """What lies where a credential should be is none, or not a whole one."""
 
     def __init__(self, kind: str, place: str, why: str, command: str) -> None:
         self.kind, self.place, self.why = kind, place, why
@@ -87,7 +87,7 @@ class CredentialGarbledError(CredentialError):
 
 
 class KeyMismatchError(CredentialError):
-    """The private key in the file is not that of the certificate in it."""
+    """The private key in an X.509 proxy is not that of the certificate in it."""
 
     def __init__(self, path: str, subject: str, command: str) -> None:
         self.path, self.subject = path, subject
@@ -99,7 +99,7 @@ class KeyMismatchError(CredentialError):
 
 
 class CredentialExpiredError(CredentialError):
-    """It has ended."""
+    """The credential has ended."""
 
     def __init__(self, about: About, now: float, command: str) -> None:
         self.about, self.now = about, now
@@ -114,7 +114,7 @@ class CredentialExpiredError(CredentialError):
 
 
 class CredentialTooShortError(CredentialError):
-    """It ends sooner than the site allows."""
+    """The credential ends sooner than the site allows."""
 
     def __init__(self, about: About, now: float, minimum: float, command: str) -> None:
         self.about, self.now, self.minimum = about, now, minimum
@@ -127,7 +127,7 @@ class CredentialTooShortError(CredentialError):
 
 
 class CredentialNotYetValidError(CredentialError):
-    """It has not begun."""
+    """The credential is not valid yet."""
 
     def __init__(self, about: About, since: float, now: float, command: str) -> None:
         self.about, self.since, self.now = about, since, now
@@ -154,7 +154,7 @@ class VOMissingError(CredentialError):
 
 
 class CredentialEndsSoonError(CredentialError):
-    """What running jobs have ends soon."""
+    """The credential that running jobs have ends soon."""
 
     def __init__(self, about: About, now: float, command: str) -> None:
         self.about, self.now = about, now
@@ -179,8 +179,20 @@ class OtherIdentityError(CredentialError):
 
 
 class CredentialChangedError(CredentialError):
-    """The file became another one while it was copied."""
+    """The file of a credential became another one while it was copied."""
 
     def __init__(self, kind: str, place: str) -> None:
         self.kind, self.place = kind, place
         super().__init__(f"The {kind} {shown(place)} changed while it was copied.", remedy="Try again.")
+
+
+class NotDeliveredError(CredentialError):
+    """Running workers could not be given a renewed credential; it is tried again."""
+
+    def __init__(self, about: About, words: str) -> None:
+        self.about, self.words = about, words
+        super().__init__(
+            f"Running workers could not be given the renewed {about.kind} {shown(about.place)}.",
+            {**about.facts(), "because": shown(words)},
+            "It is tried again, and workers that start now have it.",
+        )

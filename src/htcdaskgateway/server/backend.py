@@ -34,6 +34,8 @@ from htcdaskgateway.server.orders import Orders
 from htcdaskgateway.server.routes import routes
 from htcdaskgateway.server.session_routes import routes as session_routes
 from htcdaskgateway.server.settings import HTCondorSettings
+from htcdaskgateway.server.slot_routes import SlotMatches
+from htcdaskgateway.server.slot_routes import routes as slot_routes
 from htcdaskgateway.server.store import WorkerStore
 from htcdaskgateway.server.worker_options import WorkerRequests
 from htcdaskgateway.server.workers import jobs
@@ -66,10 +68,14 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         self.launcher = self.launcher_class(parent=self, log=self.log)
         self.launcher.check_configuration()
         self.check_images()
+        if self.submitter == "gateway":
+            self.condor_access.check()
         for name in ("state_directory", "sandbox_directory"):
             private_directory(Path(getattr(self, name)), f"c.HTCondorBackend.{name}")
         app.add_routes(routes)
         app.add_routes(session_routes)
+        app.add_routes(slot_routes)
+        self.slot_matches = SlotMatches(self)
         app.on_shutdown.append(self._answer_who_waits)
         try:
             database.protect(self.db_url)
@@ -98,11 +104,14 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         gateway = self.instance or database.instance_id(self.db.db)
         self.keepers = Keepers(self, gateway, self.store, self.log)
         self.default_host = self.launcher.host
+        self.launcher.check_ways(self.worker_contact, self.api_url)
         # What the site adds to every job is tried now, and not when the first user asks for workers.
         jobs(self, gateway, "cluster", "user", self.cluster_config_class(parent=self), ["worker"])
         self.log.info("The jobs of this gateway carry HTCDaskGateway = %r", gateway)
+        await self.launcher.open(gateway)
         self.keepers.start()
         self.task_pool.spawn(self.clean_sandboxes_loop())
+        self.task_pool.spawn(self.sweep_schedulers_loop())
 
     async def cleanup(self) -> None:
         if hasattr(self, "session"):  # else setup() was refused, and there is nothing to end
@@ -115,6 +124,7 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         if self.stop_clusters_on_shutdown and self.submitter == "gateway":  # sessions hear of it no more
             await self.keepers.clear(CLEAR_TIMEOUT)
         await self.keepers.close()
+        await self.launcher.close()
         self._claim.close()
 
     # -- requests of users -------------------------------------------------------------------------
@@ -197,6 +207,17 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
 
     # -- schedulers --------------------------------------------------------------------------------
 
+    def get_scheduler_command(self, cluster: Cluster) -> list[str]:
+        """As any other, at the launcher's ports."""
+        command, ports = list(super().get_scheduler_command(cluster)), self.launcher.ports
+        for option, value in {
+            "--port": str(ports.scheduler),
+            "--dashboard-address": f"{self.default_host}:{ports.dashboard}",
+            "--dg-api-address": f"{self.default_host}:{ports.api}",
+        }.items():
+            command[command.index(option) + 1] = value
+        return command
+
     async def do_start_cluster(self, cluster: Cluster) -> AsyncIterator[dict[str, Any]]:
         if cluster.state:  # an earlier gateway process ended while it started this one
             await self.launcher.stop(cluster.username, cluster.state)
@@ -217,13 +238,16 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
             contents,
             image=self.image_of_scheduler(cluster.config.get("image", "")),
             inherited=self.inherited_environment,
+            cores=cluster.config.scheduler_cores,
+            memory=cluster.config.scheduler_memory,
         )
         try:
+            way = await self.keepers.choose(cluster)
             state = await self.launcher.start(spec)
         except HTCDaskError as error:
             yield {**place, "reason": in_one_line(error)}
             raise
-        yield state
+        yield {**state, **way}
 
     async def do_stop_cluster(self, cluster: Cluster) -> None:
         sandbox = self.sandbox(cluster.name)
@@ -274,11 +298,18 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         for cluster in list(self.db.active_clusters()):
             if cluster.status == JobStatus.SUBMITTED:
                 if now - cluster.start_time > self.cluster_start_timeout * 1000:
-                    self._fail(cluster, f"The scheduler did not start in {self.cluster_start_timeout:g} s.")
+                    await self._fail_late(cluster)
             elif cluster.status == JobStatus.RUNNING:
                 silent = (now - cluster.last_heartbeat) / 1000
                 if silent > self.cluster_heartbeat_timeout:
                     self._fail(cluster, f"The scheduler has not been heard of for {silent:.0f} s.")
+
+    async def _fail_late(self, cluster: Cluster) -> None:
+        reason = f"The scheduler did not start in {self.cluster_start_timeout:g} s."
+        with contextlib.suppress(HTCDaskError, OSError):
+            reason = f"{reason} {await self.launcher.delay(cluster.username, cluster.state)}".strip()
+        if cluster.status == JobStatus.SUBMITTED:
+            self._fail(cluster, reason)
 
     async def on_cluster_heartbeat(self, cluster_name: str, msg: Mapping[str, Any]) -> None:
         cluster = self.db.get_cluster(cluster_name)
@@ -288,7 +319,10 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
             beat = Heartbeat.from_json(
                 msg, self.store.names(cluster), cluster.config.get("cluster_max_workers")
             )
-            beat.check_addresses(self.launcher.host)
+            if addresses := self.launcher.addresses(cluster.state):
+                beat = beat.at(addresses)
+            else:
+                beat.check_addresses(self.launcher.host)
         except (ValueError, KeyError, TypeError) as error:
             raise PublicException(f"This is no heartbeat: {error}") from error
         cluster.last_heartbeat = timestamp()
@@ -303,6 +337,20 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
             self.keepers.kick(cluster)
         if news or update:
             self.store.watch(cluster).touch()
+
+    async def sweep_schedulers_loop(self) -> None:
+        """Remove what is left of schedulers whose clusters have ended, also of an earlier gateway process."""
+
+        def is_live(name: str) -> bool:
+            cluster = self.db.get_cluster(name)
+            return cluster is not None and cluster.status < JobStatus.STOPPED
+
+        while True:
+            try:
+                await self.launcher.sweep(is_live)
+            except HTCDaskError as error:
+                self.log.warning("What schedulers have left is removed later. %s", error)
+            await asyncio.sleep(self.db_cleanup_period)
 
     # -- workers -----------------------------------------------------------------------------------
 

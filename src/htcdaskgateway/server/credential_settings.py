@@ -56,8 +56,7 @@ class CredentialSettings(DBBackendBase):
     token_minimum = Float(
         0,
         min=0,
-        help="""Seconds that a bearer token must still be valid when jobs are submitted. A worker keeps the
-        token that it started with.""",
+        help="Seconds that a bearer token must still be valid when jobs are submitted.",
         config=True,
     )
     token_command = Unicode(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,6 +65,11 @@ class Heartbeat:
             closed=_known(message["closed_workers"], known),
             addresses={key: message[key] for key in addresses},
         )
+
+    def at(self, addresses: Mapping[str, str]) -> Heartbeat:
+        """Give the same with addresses that the gateway knows better; one without a dashboard has none."""
+        known = {key: address if self.addresses[key] else "" for key, address in addresses.items()}
+        return replace(self, addresses=known)
 
     def check_addresses(self, host: str) -> None:
         """Raise ValueError if the gateway would be led elsewhere than to a scheduler of its launcher.

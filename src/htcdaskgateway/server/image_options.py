@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dask_gateway_server import models
@@ -30,7 +30,7 @@ class ImageOptions(Options):
     def __init__(self, site: ImageSettings, options: Options) -> None:
         self.site, self.options = site, options
         fields = [
-            String("image", default=site.image, label="Image"),
+            String("image", default=site.image, label=label(site.environments)),
             String("image_registry", label="Image registry"),
         ]
         own = {field.field for field in options.fields}
@@ -45,6 +45,12 @@ class ImageOptions(Options):
         except InvalidRequestError as error:
             raise PublicException(one_line(error)) from error
         return configuration
+
+
+def label(environments: Iterable[str]) -> str:
+    """Say what may be typed as an image."""
+    names = ", ".join(environments)
+    return f"Image ({names} or another)" if names else "Image"
 
 
 async def find(site: ImageSettings, image: str) -> ImageReference:

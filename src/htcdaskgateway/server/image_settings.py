@@ -10,9 +10,9 @@ from typing import Any
 from dask_gateway_server.backends.db_base import DBBackendBase
 from traitlets import Dict, Enum, List, TraitError, Unicode, validate
 
-from htcdaskgateway.condor.quoting import check_line, shown
+from htcdaskgateway.condor.quoting import check_line
 from htcdaskgateway.condor.worker_env import Container
-from htcdaskgateway.errors import ConfigurationError
+from htcdaskgateway.errors import ConfigurationError, shown
 from htcdaskgateway.images.catalogue import ImageCatalogue
 from htcdaskgateway.images.errors import ImageReferenceError
 from htcdaskgateway.images.reference import (
@@ -42,6 +42,14 @@ class ImageSettings(DBBackendBase):
     )
     image = Unicode(
         DEFAULT_IMAGE, help="Image reference that is taken where the user names none.", config=True
+    )
+    environments = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="""Names that stand for image references, such as ``{"[stable]":
+        "coffeateam/coffea-dask-almalinux8:2024.4.0-py3.10"}``: offered in the form of cluster options, and
+        understood wherever an image is named, also in ``image`` above.""",
+        config=True,
     )
     image_registry = Unicode(
         DEFAULT_REGISTRY, help="Registry of image references that name none.", config=True
@@ -105,14 +113,17 @@ class ImageSettings(DBBackendBase):
         return ImageCatalogue(self.image_root, self.image_registry)
 
     def reference(self, text: str, registry: str = "") -> ImageReference:
-        """Read an image reference as this site means it.
+        """Read an image reference, or the name of one, as this site means it.
 
         Raises
         ------
         ImageReferenceError
         """
         return parse_reference(
-            text, registry or None, default_registry=self.image_registry, aliases=self.registry_aliases
+            self.environments.get(text, text),
+            registry or None,
+            default_registry=self.image_registry,
+            aliases=self.registry_aliases,
         )
 
     def check_images(self) -> None:
@@ -140,6 +151,7 @@ class ImageSettings(DBBackendBase):
                     f"c.HTCondorBackend.{what}: {shown(registry)} is not the host name of a registry."
                 )
         images = {"image": self.image}
+        images.update({f"environments[{name!r}]": text for name, text in self.environments.items()})
         if self.scheduler_image not in (SAME, NONE):
             images["scheduler_image"] = self.scheduler_image
         for name, text in images.items():
@@ -179,6 +191,8 @@ class ImageSettings(DBBackendBase):
             facts["image_registry"] = self.image_registry
             facts["image_root"] = self.image_root
             facts["registry_aliases"] = dict(self.registry_aliases)
+            if self.environments:
+                facts["environments"] = {name: str(self.reference(name)) for name in self.environments}
         return facts
 
 

@@ -145,10 +145,10 @@ class Keeper:
         self.clean = False
         try:
             ids = await self.schedd.submit(self.describe(cluster, names))
-        except (SubmitRefusedError, InvalidRequestError, ConfigurationError, SandboxError) as error:
+        except (SubmitRefusedError, InvalidRequestError, ConfigurationError) as error:
             self.store.fail([(w, in_one_line(error)) for w in workers], one_try=True)
             raise
-        except ScheddUnavailableError as error:
+        except (ScheddUnavailableError, SandboxError) as error:  # nothing was done, and it may be mended
             self.store.save([(w, {"state": {"asked": False, "reason": in_one_line(error)}}) for w in workers])
             raise
         except ScheddSilentError as error:
@@ -237,7 +237,7 @@ class Keeper:
                 failures.append((worker, why_gone[worker.name]))
             elif verdict.do is Do.FAIL:
                 failures.append((worker, verdict.reason))
-            elif job is not None and (change := _observed(worker, job)):
+            elif job is not None and (change := _observed(worker, job, verdict.reason)):
                 if verdict.do is Do.ADOPT:
                     change["status"] = max(worker.status, JobStatus.SUBMITTED)
                     change["state"] = {**self._job_state(job.job_id, now), **change["state"]}
@@ -313,10 +313,13 @@ def _job_of(job_id: str, jobs: Sequence[ObservedJob]) -> ObservedJob | None:
     return min(jobs, key=lambda job: [int(part) for part in job.job_id.split(".")], default=None)
 
 
-def _observed(worker: Worker, job: ObservedJob) -> dict[str, Any]:
-    state = {"job_id": job.job_id, "job_status": int(job.status), "host": job.host, "since": job.since}
+def _observed(worker: Worker, job: ObservedJob, reason: str) -> dict[str, Any]:
+    state = {
+        "job_id": job.job_id, "job_status": int(job.status), "host": job.host, "since": job.since,
+        "reason": reason,
+    }  # fmt: skip
     changed = any(worker.state.get(key) != value for key, value in state.items())
-    return {"state": {**state, "reason": ""}} if changed else {}
+    return {"state": state} if changed else {}
 
 
 def in_one_line(error: HTCDaskError) -> str:

@@ -1,7 +1,7 @@
-"""Which keeper has which cluster: that is, under whose identity its jobs are submitted.
+"""Which keeper has which cluster: that is, under whose identity its jobs are submitted, and where.
 
 One keeper for all where the gateway submits under its own identity, one a user where it has a token of
-each, one a cluster where the sessions of its owner submit.
+each, one a cluster where the sessions of its owner submit; and of each one a schedd, where it chooses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from logging import Logger, LoggerAdapter
-from typing import Any
+from random import random
+from typing import Any, NamedTuple
 
 from dask_gateway_server.backends.db_base import Cluster
 
@@ -27,6 +28,21 @@ from htcdaskgateway.server.workers import describe
 LAST_LINES = 5  # of a log, in which its last words are
 LONGEST_LINE = 300
 SERVICE = ""  # the identity of the gateway's own account
+
+
+class Way(NamedTuple):
+    """How the jobs of a cluster come to HTCondor: who submits them, and to which schedd.
+
+    Attributes
+    ----------
+    identity : str
+        A user where the gateway has tokens, a cluster where sessions submit, or ``SERVICE``.
+    schedd : str
+        The one that was chosen; empty: there is no choice.
+    """
+
+    identity: str
+    schedd: str = ""
 
 
 class Keepers:
@@ -47,12 +63,34 @@ class Keepers:
         self._access = site.condor_access
         self._by_session = site.submitter == "session"
         self._orders: dict[str, Orders] = {}
-        self._keepers: dict[str, tuple[Keeper, asyncio.Task[None]]] = {}
+        self._keepers: dict[Way, tuple[Keeper, asyncio.Task[None]]] = {}
 
     def start(self) -> None:
         """Begin with the keepers that need no cluster: jobs that are left over may be in the queue."""
-        if not (self._by_session or self._access.token_directory):
-            self._keeper(SERVICE, lambda: self._access.access().schedd())
+        if self._by_session:
+            return
+        if not self._access.token_directory:
+            for schedd in self._access.schedd_names or ([] if self._access.chooses else [""]):
+                self._own_keeper(Way(SERVICE, schedd))
+        for cluster in list(self.store.db.active_clusters()):
+            self.kick(cluster)
+
+    async def choose(self, cluster: Cluster) -> dict[str, str]:
+        """Find the way of a cluster that starts; what of it the cluster's state is to remember.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no way to HTCondor for its owner.
+        ScheddUnavailableError
+            No schedd can take jobs, or the collector cannot be asked for them.
+        """
+        if self._by_session:
+            return {}
+        access = self._access.access(cluster.username)
+        schedd = await access.choose_schedd(random) if access.chooses else ""
+        self._own_keeper(self._way(cluster)._replace(schedd=schedd), cluster)
+        return {"schedd": schedd} if schedd else {}
 
     def of(self, cluster: Cluster) -> Keeper:
         """Give the keeper of a cluster.
@@ -62,7 +100,12 @@ class Keepers:
         ConfigurationError
             There is no way to HTCondor for its owner.
         """
-        return self._keeper(self._identity(cluster), lambda: self._schedd(cluster))
+        way = self._way(cluster)
+        if self._by_session:
+            return self._keeper(way, lambda: self._session_schedd(cluster))
+        if not way.schedd and self._access.chooses:
+            raise ConfigurationError(f"No schedd was chosen for cluster {cluster.name}.")
+        return self._own_keeper(way, cluster)
 
     def kick(self, cluster: Cluster) -> None:
         """Something changed with a cluster: its keeper does not wait for its next look."""
@@ -95,8 +138,7 @@ class Keepers:
         CondorError
             The session that has the sandbox cannot be asked.
         """
-        schedd = self.of(cluster).schedd
-        if isinstance(schedd, SessionSchedd):
+        if self._by_session and isinstance(schedd := self.of(cluster).schedd, SessionSchedd):
             return await schedd.logs(worker, tail)
         return await asyncio.to_thread(self.site.sandbox(cluster.name).logs, worker, tail)
 
@@ -108,22 +150,35 @@ class Keepers:
         lines = [line.strip() for line in streams.get("err", "").splitlines() if line.strip()]
         return lines[-1][:LONGEST_LINE] if lines else ""
 
-    def _identity(self, cluster: Cluster) -> str:
+    def _way(self, cluster: Cluster) -> Way:
         if self._by_session:
-            return str(cluster.name)
-        return str(cluster.username) if self._access.token_directory else SERVICE
+            return Way(str(cluster.name))
+        identity = str(cluster.username) if self._access.token_directory else SERVICE
+        schedd = str(cluster.state.get("schedd", ""))
+        if not schedd and self._access.chooses:  # it is older than the choice
+            schedd = _schedd_of([cluster])
+        return Way(identity, schedd)
 
-    def _schedd(self, cluster: Cluster) -> Schedd:
-        if not self._by_session:
-            return self._access.access(cluster.username).schedd()
+    def _session_schedd(self, cluster: Cluster) -> SessionSchedd:
         # All sessions use the schedd that has the jobs already.
-        schedd = next((w.state["schedd"] for w in cluster.workers.values() if w.state.get("schedd")), "")
-        return SessionSchedd(
-            cluster.name, cluster.username, self.orders(cluster), self.site.session_timeout, schedd
-        )
+        orders, seconds = self.orders(cluster), self.site.session_timeout
+        return SessionSchedd(cluster.name, cluster.username, orders, seconds, _schedd_of([cluster]))
 
-    def _keeper(self, identity: str, schedd: Callable[[], Schedd]) -> Keeper:
-        if identity not in self._keepers:
+    def _own_keeper(self, way: Way, cluster: Cluster | None = None) -> Keeper:
+        """Give the keeper of a way on which the gateway itself submits; ``cluster`` goes it."""
+
+        def schedd() -> Schedd:
+            access = self._access.access(cluster.username if cluster else "")
+            name = way.schedd
+            if not (name or access.schedd_name) and "condor_submit" in access.programs:
+                # A wrapper may have chosen it, and would choose another one now.
+                name = _schedd_of([c for c in self.store.db.active_clusters() if self._way(c) == way])
+            return access.schedd(name)
+
+        return self._keeper(way, schedd)
+
+    def _keeper(self, way: Way, schedd: Callable[[], Schedd]) -> Keeper:
+        if way not in self._keepers:
             keeper = Keeper(
                 schedd(),
                 self.gateway,
@@ -132,28 +187,30 @@ class Keepers:
                 last_words=self._last_words,
                 limits=self.site.limits,
                 log=self.log,
-                clusters=lambda: list(self._of_identity(identity, self.store.running_clusters())),
-                is_mine=lambda name: self._is_mine(identity, name),
+                clusters=lambda: list(self._that_go(way, self.store.running_clusters())),
+                is_mine=lambda name: self._is_mine(way, name),
                 sandbox=lambda name: str(self.site.sandbox(name).path),
             )
-            self._keepers[identity] = keeper, asyncio.ensure_future(keeper.run())
-        return self._keepers[identity][0]
+            self._keepers[way] = keeper, asyncio.ensure_future(keeper.run())
+        return self._keepers[way][0]
 
-    def _of_identity(self, identity: str, clusters: list[Cluster]) -> Iterator[Cluster]:
-        return (cluster for cluster in clusters if self._identity(cluster) == identity)
+    def _that_go(self, way: Way, clusters: list[Cluster]) -> Iterator[Cluster]:
+        return (cluster for cluster in clusters if self._way(cluster) == way)
 
-    def _is_mine(self, identity: str, cluster_name: str) -> bool:
-        """Whether jobs of this cluster may be removed under this identity, wanted or not."""
-        if identity == SERVICE:
+    def _is_mine(self, way: Way, cluster_name: str) -> bool:
+        """Whether jobs of this cluster may be removed on this way, wanted or not."""
+        if way.identity == SERVICE:
             return True
         cluster = self.store.db.get_cluster(cluster_name)
-        return cluster is not None and self._identity(cluster) == identity
+        return cluster is not None and self._way(cluster) == way
 
     async def forget(self, cluster_name: str) -> None:
-        """End the keeper of a cluster that the database has forgotten, where it has one of its own."""
+        """End the keepers that no cluster needs, now that the database has forgotten this one."""
         self._orders.pop(cluster_name, None)
-        if self._by_session and cluster_name in self._keepers:
-            await self._end(*self._keepers.pop(cluster_name))
+        needed = {self._way(cluster) for cluster in self.store.db.name_to_cluster.values()}
+        for way in set(self._keepers) - needed:
+            if way.identity != SERVICE:
+                await self._end(*self._keepers.pop(way))
 
     async def clear(self, seconds: float) -> None:
         """Until no job is left in any queue, or the time is over."""
@@ -180,3 +237,9 @@ class Keepers:
         task.cancel()
         await asyncio.wait([task])
         await keeper.schedd.close()
+
+
+def _schedd_of(clusters: list[Cluster]) -> str:
+    """Name of the schedd that has jobs of these clusters."""
+    workers = (worker for cluster in clusters for worker in cluster.workers.values())
+    return next((str(w.state["schedd"]) for w in workers if w.state.get("schedd")), "")

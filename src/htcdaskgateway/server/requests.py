@@ -17,8 +17,13 @@ def owned_cluster(request: web.Request) -> Cluster:
     name = request.match_info["cluster_name"]
     cluster: Cluster | None = backend.db.get_cluster(name)
     if cluster is None:
-        raise web.HTTPNotFound(reason=f"Cluster {name!r} not found")
+        raise web.HTTPNotFound(reason=f"Cluster {_printable(name)} not found")
     user = request["user"]
     if not user.has_permissions(cluster.to_model()):
         raise web.HTTPForbidden(reason=f"User {user.name} lacks permissions to view cluster {name}")
     return cluster
+
+
+def _printable(name: str) -> str:
+    """As it is, unless it would break the line."""
+    return ascii(name)[1:-1]

@@ -52,6 +52,9 @@ async def get_workers(request: web.Request) -> web.Response:
             "maximum": cluster.config.get("cluster_max_workers"),
             "gave_up": backend.store.given_up(cluster),
             "problem": backend.problem(cluster),
+            "cores": cluster.config.get("worker_cores"),
+            "memory": cluster.config.get("worker_memory"),
+            "image": cluster.config.get("image", ""),
             "workers": [record.to_json() for record in backend.store.report(cluster)],
         }
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 20.0  # seconds; dask-gateway's own `?wait` takes as long
 LARGEST_BODY = 32 * 2**20  # bytes; a queue of 10,000 jobs is 3 MB
-ABOUT = {"host", "user", "interface", "schedd", "sandbox", "version"}
+ABOUT = {"host", "user", "interface", "schedd", "sandbox", "version", "process"}
 _SESSION = re.compile(r"[0-9a-f]{32}")
 
 routes = web.RouteTableDef()
@@ -46,6 +46,8 @@ class Poll:
         Seconds that it would wait for orders, at most.
     have : frozenset of str or None
         Ids of orders that it has and is not done with.
+    ended : str
+        The process of the session that has the lease, of which it has seen that it has ended.
     """
 
     session: str
@@ -54,6 +56,7 @@ class Poll:
     leave: bool
     wait: float
     have: frozenset[str] | None
+    ended: str
 
     @classmethod
     def from_json(cls, body: object) -> Poll:
@@ -83,7 +86,7 @@ class Poll:
             raise NotAnAnswerError("have is no list of orders")
         told = {key: str(value)[:1000] for key, value in about.items() if key in ABOUT}
         mine = None if have is None else frozenset(have)
-        return cls(session, told, answers, body.get("leave") is True, wait, mine)
+        return cls(session, told, answers, body.get("leave") is True, wait, mine, str(body.get("ended", "")))
 
 
 @routes.post("/api/v1/clusters/{cluster_name}/session")
@@ -103,6 +106,8 @@ async def poll_session(request: web.Request) -> web.Response:
     if poll.leave or backend.needs_no_session(cluster):
         orders.leave(poll.session)  # it polls no more, and who asks for logs hears so at once
         return web.json_response({"role": "done", "lease": orders.lease, "orders": []})
+    if poll.ended and poll.ended == orders.about.get("process"):
+        orders.leave(orders.holder)
     was_attached = orders.attached(time.monotonic())
     submitter = orders.poll(poll.session, poll.about, time.monotonic())
     if submitter and not was_attached:
@@ -113,9 +118,10 @@ async def poll_session(request: web.Request) -> web.Response:
     elif not submitter:
         fresh = []
         await _wait(orders.vacant, min(poll.wait, orders.seconds_left(time.monotonic())))
-    return web.json_response(
-        {"role": "submitter" if submitter else "watcher", "lease": orders.lease, "orders": fresh}
-    )
+    if submitter:
+        return web.json_response({"role": "submitter", "lease": orders.lease, "orders": fresh})
+    holder = orders.about.get("process", "") if orders.holder else ""
+    return web.json_response({"role": "watcher", "lease": orders.lease, "orders": fresh, "holder": holder})
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -35,6 +35,10 @@ class NoSessionAttachedError(ScheddUnavailableError):
         self.remedy = f"HTCGateway().connect({cluster!r}) in a session of {user} attaches one."
 
 
+class SessionGoneError(ScheddSilentError):
+    """The session that was asked has gone, or hangs: what it did is not known."""
+
+
 class SessionSchedd:
     """A schedd of the cluster's owner.
 
@@ -111,10 +115,14 @@ class SessionSchedd:
     async def _choose(self) -> None:
         """Learn which schedd it will be, before there are jobs.
 
-        A session that ends in the middle of a submit tells nobody where they are.
+        A session that ends in the middle of a submit tells nobody where they are. One that ends now has
+        done nothing, and who takes over is asked instead: whoever wanted the jobs may have ended with it.
         """
         try:
-            await self.query("nobody")
+            try:
+                await self.query("nobody")
+            except SessionGoneError:
+                await self.query("nobody")
         except ScheddSilentError as error:  # nothing was submitted
             raise ScheddUnavailableError(error.schedd, error.sentence) from error
 
@@ -129,7 +137,7 @@ class SessionSchedd:
             raise ScheddUnavailableError(self.name, words) from None
         except NotAnsweredError:
             words = f"the session of {self.user} that was asked has not answered"
-            raise ScheddSilentError(self.name, what, self.timeout, words) from None
+            raise SessionGoneError(self.name, what, self.timeout, words) from None
         try:
             schedd = wire.line(answer.get("schedd", ""), 255)
             error = self._error(answer["error"], what, order["op"]) if "error" in answer else None

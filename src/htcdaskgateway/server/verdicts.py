@@ -6,7 +6,8 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from htcdaskgateway.condor.schedd import JobStatus, ObservedJob
+from htcdaskgateway.condor.schedd import X509_MARGIN, JobStatus, ObservedJob
+from htcdaskgateway.credentials.words import moment
 
 
 class Link(enum.Enum):
@@ -103,6 +104,9 @@ def judge(facts: Facts, job: ObservedJob | None, now: float, limits: Limits) -> 
     if job.status is JobStatus.IDLE:
         if limits.idle and waited > limits.idle:
             return Verdict(Do.FAIL, f"idle for {waited:.0f} s, the site's limit is {limits.idle:.0f} s")
+        if job.x509_until and now > job.x509_until - X509_MARGIN:  # as its requirements say
+            end = f"its X.509 proxy ends at {moment(job.x509_until)}"
+            return Verdict(Do.WAIT, f"{end}: it does not start before you have made a new one")
         return Verdict(Do.WAIT)
     if job.status is not JobStatus.RUNNING:
         return Verdict(Do.KEEP)  # on its way out of the queue, or suspended

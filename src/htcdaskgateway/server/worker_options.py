@@ -45,8 +45,14 @@ class WorkerOptions(Options):
         few, many = min(cores, cores_limits[0]), max(cores, cores_limits[1])
         little, much = min(size, memory_limits[0]), max(size, memory_limits[1])
         fields = [
-            Integer("worker_cores", cores, min=few, max=many, label="Worker cores"),
-            Float("worker_memory", size, min=little, max=much, label="Worker memory (GB)"),
+            Integer("worker_cores", cores, min=few, max=many, label=f"Worker cores ({few} to {many})"),
+            Float(
+                "worker_memory",
+                size,
+                min=little,
+                max=much,
+                label=f"Worker memory (GB, {little:g} to {much:g})",
+            ),
         ]
         if submit_commands is not None:
             fields.append(String("node_match_expr", label="rank = … or requirements = …"))

@@ -89,7 +89,7 @@ def jobs(
             worker_lifetime=site.worker_lifetime,
             held_lifetime=site.worker_held_lifetime,
             lease=site.job_lease,
-            spool=access.spool and not by_session,
+            spool=access.spool,
             accounting_group_user=user if access.accounting_group_user and not by_session else "",
             submit_commands={"job_max_vacate_time": str(KILL_AFTER), **config.submit_commands},
         )

@@ -112,6 +112,17 @@ become_worker() {
       fail 65 "nanny_sni.py cannot be written in $HTCDASK_SCRATCH."
     set -- "$@" --scheduler-sni "$HTCDASK_SNI" --preload-nanny "$HTCDASK_SCRATCH/nanny_sni.py"
   fi
+  if [ -f "$HTCDASK_SCRATCH/bearer.token" ]; then
+    # The user's session sends a renewed one over the cluster's own connections: HTCondor transfers a file once.
+    printf '%s\n' 'import os' 'def dask_setup(nanny):' '    path = os.environ["BEARER_TOKEN_FILE"]' \
+      '    def take(token):' \
+      '        new = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)' \
+      '        with open(new, "wb") as file:' '            file.write(token)' \
+      '        os.replace(path + ".new", path)' '        return "taken"' \
+      '    nanny.handlers["htcdask_token"] = take' >nanny_token.py ||
+      fail 65 "nanny_token.py cannot be written in $HTCDASK_SCRATCH."
+    set -- "$@" --preload-nanny "$HTCDASK_SCRATCH/nanny_token.py"
+  fi
   [ -z "${HTCDASK_WORKER_PORT:-}" ] || set -- "$@" --worker-port "$HTCDASK_WORKER_PORT"
   [ -z "${HTCDASK_NANNY_PORT:-}" ] || set -- "$@" --nanny-port "$HTCDASK_NANNY_PORT"
   [ -z "${HTCDASK_WORKER_HOST:-}" ] || set -- "$@" --host "$HTCDASK_WORKER_HOST"

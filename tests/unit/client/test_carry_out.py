@@ -150,6 +150,7 @@ async def test_a_file_system_that_hangs(place: DoublePlace, monkeypatch: pytest.
     told = error(await carry_out(order("submit", description=description()), place))
     assert told["sentence"] == f"The sandbox {place.sandbox.path} cannot be written."
     assert "did not answer in 20 s" in told["words"]
+    assert told["kind"] == "unavailable"  # it may be mended: workers wait
 
 
 async def test_logs(place: DoublePlace) -> None:

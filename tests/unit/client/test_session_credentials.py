@@ -8,10 +8,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import pytest
+from tests.unit.client.conftest import Answers
 from tests.unit.credentials import grid
 from tests.unit.credentials.grid import DAY, HOUR, NOW
 
+from htcdaskgateway import HTCGateway
 from htcdaskgateway.client.session_credentials import (
     CredentialWarning,
     NoCredentialError,
@@ -30,6 +33,7 @@ from htcdaskgateway.credentials.policy import Policy, Rule, Use
 from htcdaskgateway.errors import InvalidRequestError
 
 COMMANDS = {
+    "requirements": "isDaskNode",
     "arguments": "$(worker_name)",
     "transfer_input_files": "dask.crt, dask.pem",
     "encrypt_input_files": "dask.crt, dask.pem",
@@ -80,10 +84,18 @@ def user(tmp_path: Path) -> Somebody:
 @pytest.mark.parametrize(
     ("x509", "token", "added"),
     [
-        (False, False, {}),
-        (True, False, {"x509userproxy": "/s $(DOLLAR)x/x509.pem"}),
+        (None, False, {}),
         (
+            NOW + 0.5,
             False,
+            {
+                "x509userproxy": "/s $(DOLLAR)x/x509.pem",
+                "+HTCDaskX509Until": str(int(NOW)),
+                "requirements": "(isDaskNode) && (time() < HTCDaskX509Until - 60)",
+            },
+        ),
+        (
+            None,
             True,
             {
                 "transfer_input_files": "dask.crt, dask.pem, bearer.token",
@@ -92,10 +104,12 @@ def user(tmp_path: Path) -> Somebody:
         ),
     ],
 )
-def test_submit_commands(x509: bool, token: bool, added: dict[str, str]) -> None:
+def test_submit_commands(x509: float | None, token: bool, added: dict[str, str]) -> None:
     told = with_credentials(COMMANDS, Path("/s $x"), x509=x509, token=token)
     assert told == {**COMMANDS, **added}
-    assert "encrypt_input_files" not in with_credentials({}, Path("/s"), x509=True, token=False)
+    bare = with_credentials({}, Path("/s"), x509=NOW, token=False)
+    assert bare["requirements"] == "(time() < HTCDaskX509Until - 60)"
+    assert "encrypt_input_files" not in bare
 
 
 def test_jobs_get_copies(user: Somebody) -> None:
@@ -164,11 +178,16 @@ def test_a_renewed_one_replaces_the_copy(user: Somebody) -> None:
     credentials = user.credentials()
     credentials.give(user.sandbox, COMMANDS)
     first = (user.sandbox / "x509.pem").stat().st_ino
-    credentials.renew(user.sandbox)
+    assert credentials.renew(user.sandbox) == {}
     assert (user.sandbox / "x509.pem").stat().st_ino == first
     new, new_token = user.has_proxy(NOW + 2 * DAY), user.has_token(exp=NOW + 2 * HOUR)
-    credentials.renew(user.sandbox)
+    renewed = credentials.renew(user.sandbox)
     assert (user.copy(), user.copy("bearer.token")) == (new, new_token)
+    assert {name: one.not_after for name, one in renewed.items()} == {
+        "x509.pem": NOW + 2 * DAY,
+        "bearer.token": NOW + 2 * HOUR,
+    }
+    assert credentials.renew(user.sandbox) == renewed  # for jobs that do not have it yet
     assert sorted(path.name for path in user.sandbox.iterdir()) == ["bearer.token", "x509.pem"]
 
 
@@ -187,8 +206,19 @@ def test_a_new_session_renews_what_jobs_of_an_earlier_one_have(user: Somebody) -
     user.credentials().give(user.sandbox, COMMANDS)
     new = user.has_proxy(NOW + 2 * DAY)
     later = user.credentials()
-    later.renew(user.sandbox)
+    assert set(later.renew(user.sandbox)) == {
+        "x509.pem",
+        "bearer.token",
+    }  # it may not have come to it
     assert user.copy() == new
+
+
+def test_what_new_jobs_are_given_is_for_the_others_too(user: Somebody) -> None:
+    credentials = user.credentials()
+    credentials.give(user.sandbox, COMMANDS)
+    user.has_proxy(NOW + 2 * DAY)
+    credentials.give(user.sandbox, COMMANDS)
+    assert set(credentials.renew(user.sandbox)) == {"x509.pem"}
 
 
 def test_where_no_job_has_one_nothing_is_copied(user: Somebody) -> None:
@@ -254,3 +284,21 @@ def test_nothing_secret_is_shown(user: Somebody) -> None:
     assert len(secrets) > 2
     everything = f"{told}{credentials!r}{vars(credentials)}"
     assert not [secret for secret in secrets if secret in everything]
+
+
+def test_what_is_required_is_asked_for_before_there_is_a_cluster(
+    answers: Answers, client: HTCGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "none"))
+    monkeypatch.setenv("BEARER_TOKEN_FILE", str(tmp_path / "none"))
+    rules = {"x509": {"use": "if-present"}, "token": {"use": "required"}}
+    answers.site = {"runtime": "none", "submitter": "session", "credentials": rules}
+    with dask.config.set({"htcdaskgateway.condor.interface": "processes"}):
+        with pytest.raises(CredentialMissingError, match="There is no bearer token in any"):
+            client.submit()
+        assert answers.submitted == []
+        rules["token"]["use"] = "if-present"
+        client.submit()  # of what is not required nothing is said yet: scale() does
+        answers.site["submitter"], rules["token"]["use"] = "gateway", "required"
+        client.submit()
+    assert len(answers.submitted) == 2

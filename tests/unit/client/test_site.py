@@ -32,6 +32,12 @@ def told(**x509: object) -> Policy:
     return SiteFacts.from_json({"credentials": {"x509": x509}}).credentials
 
 
+def test_names_of_environments() -> None:
+    names = {"[devel]": "r.org/a/b:2"}
+    assert SiteFacts.from_json({**TOLD, "environments": names}).environments == names
+    assert SiteFacts.from_json({**TOLD, "environments": "x"}).environments == {}
+
+
 def test_the_policy_for_credentials() -> None:
     site = CredentialSettings(
         x509="required", x509_minimum=60, x509_vo="cms", x509_command="a", token="never"

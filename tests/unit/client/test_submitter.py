@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from tests.doubles import FakeSchedd
 from tests.support.session_gateway import CLUSTER, SessionGateway, until
 
 from htcdaskgateway import HTCGateway
 from htcdaskgateway.client import submitter as module
-from htcdaskgateway.client.session_credentials import SessionCredentials
+from htcdaskgateway.client.conversation import ENDED_SECONDS
+from htcdaskgateway.client.session_credentials import Credential, SessionCredentials
 from htcdaskgateway.client.session_sandbox import MARKER, SessionSandbox
 from htcdaskgateway.client.submitter import Submitter
 from htcdaskgateway.condor.access import Access
@@ -114,7 +116,7 @@ async def test_all_calls_go_round(server: SessionGateway, attach: Attach) -> Non
     assert ended[0].status is JobStatus.REMOVED
     about = server.orders.about
     assert about["sandbox"] == str(submitter.sandbox.path)
-    assert set(about) == {"host", "user", "interface", "schedd", "sandbox", "version"}
+    assert set(about) == {"host", "user", "interface", "schedd", "sandbox", "version", "process"}
 
 
 async def test_jobs_run_in_the_sessions_own_sandbox(server: SessionGateway, attach: Attach) -> None:
@@ -138,9 +140,9 @@ class NotedCredentials(SessionCredentials):
         super().__init__(policy, {"X509_USER_PROXY": "/nowhere/proxy"})
         self.looks = 0
 
-    def renew(self, sandbox: Path) -> None:
+    def renew(self, sandbox: Path) -> dict[str, Credential]:
         self.looks += 1
-        super().renew(sandbox)
+        return super().renew(sandbox)
 
 
 async def test_jobs_wait_for_a_credential(
@@ -182,11 +184,56 @@ async def test_errors_keep_their_words(server: SessionGateway, attach: Attach) -
         await server.schedd.query("g")
     fake.unavailable = fake.refuse = ""
     submitter.sandbox.path.chmod(0o755)
-    with pytest.raises(SubmitRefusedError) as caught:
+    with pytest.raises(ScheddUnavailableError) as caught:  # its owner can mend it: workers wait
         await server.schedd.submit(jobs("w1"))
     assert caught.value.sentence == f"The sandbox {submitter.sandbox.path} cannot be written."
     assert "open to them" in caught.value.words
     assert submitter.trouble == ""
+
+
+async def test_a_session_whose_process_has_ended_is_not_waited_for(
+    server: SessionGateway, attach: Attach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = {"process": "of a kernel that was killed"}
+    monkeypatch.setattr(module, "has_ended", dead["process"].__eq__)
+    server.orders.poll("b" * 32, dead, time.monotonic())
+    started = time.monotonic()
+    submitter = attach()
+    assert await submitter.attached(5)
+    await attached(submitter)
+    assert ENDED_SECONDS <= time.monotonic() - started < server.lease / 2
+    # One that lives, or that cannot be seen, has its lease.
+    late = attach()
+    assert await late.attached(5)
+    await asyncio.sleep(ENDED_SECONDS + 1)
+    assert (submitter.role, late.role) == ("submitter", "watcher")
+
+
+async def test_who_is_said_to_have_ended_and_is_not_the_one_stays(server: SessionGateway) -> None:
+    now = time.monotonic()
+    server.orders.poll("b" * 32, {"process": "mine"}, now)
+    async with aiohttp.ClientSession() as http:
+        url = f"{server.url}/api/v1/clusters/{CLUSTER}/session"
+        for ended, role in (("", "watcher"), ("another", "watcher"), (1, "watcher"), ("mine", "submitter")):
+            body = {"session": "a" * 32, "wait": 0, "ended": ended}
+            async with http.post(url, json=body) as answer:
+                assert (await answer.json())["role"] == role
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_the_jobs_of_a_stopped_cluster_go_without_a_gateway_too(
+    server: SessionGateway, attach: Attach, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    monkeypatch.setattr(module, "FINISH_SECONDS", 0.2)
+    fake = FakeSchedd()
+    submitter = await attached(attach(fake))
+    ids = await server.schedd.submit(jobs("w1", "w2"))
+    assert len(await server.schedd.query("g")) == 2
+    await server.stop()
+    submitter.end(stopped=stopped)
+    await until(lambda: not submitter.alive, "the session ends")
+    ended = await fake.ended(ids)
+    assert [job.status for job in ended] == ([JobStatus.REMOVED] * 2 if stopped else [])
 
 
 class SlowSchedd(FakeSchedd):
@@ -476,7 +523,7 @@ async def test_it_ends_before_it_has_begun(server: SessionGateway, tmp_path: Pat
 async def test_a_failure_of_our_own_is_told_and_not_printed(
     server: SessionGateway, attach: Attach, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(module, "Conversation", broken)

@@ -10,10 +10,12 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from htcdaskgateway.client.token_delivery import OP, TAKEN
 from htcdaskgateway.condor.worker_env import Container, worker_env
 from htcdaskgateway.records import dask_name
 
@@ -295,9 +297,29 @@ def test_credentials_of_the_user(job: Job, runtime: str) -> None:
     assert {started["modes"][name] for name in ("x509.pem", "bearer.token")} == {"0o600"}
 
 
+def test_the_nanny_takes_a_renewed_token(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = job.scratch / "bearer.token"
+    token.write_text("old")
+    job.write_environment()
+    assert job.run("w1").returncode == 0
+    preload = job.scratch / "nanny_token.py"
+    assert job.started()["arguments"][-2:] == ["--preload-nanny", str(preload)]
+    monkeypatch.setenv("BEARER_TOKEN_FILE", str(token))
+    names: dict[str, Any] = {}
+    exec(compile(preload.read_text(), preload, "exec"), names)
+    nanny = SimpleNamespace(handlers={})
+    names["dask_setup"](nanny)
+    with token.open() as old:
+        assert nanny.handlers[OP](token=memoryview(b"new")) == TAKEN
+        assert (token.read_text(), old.read()) == ("new", "old")  # in one step for who reads it
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert not [path for path in job.scratch.iterdir() if path.name.endswith(".new")]
+
+
 def test_without_credentials_the_variables_are_the_users(job: Job) -> None:
     job.write_environment({"BEARER_TOKEN_FILE": "/mine"})
     assert job.run("w1").returncode == 0
+    assert "--preload-nanny" not in job.started()["arguments"]
     environment = job.started()["environment"]
     assert environment["BEARER_TOKEN_FILE"] == "/mine"
     assert "X509_USER_PROXY" not in environment

@@ -37,6 +37,7 @@ ALL: list[errors.CredentialError] = [
     errors.CredentialEndsSoonError(ABOUT, NOW - HOUR, "make"),
     errors.OtherIdentityError(ABOUT, "/CN=x"),
     errors.CredentialChangedError(TOKEN, PATH),
+    errors.NotDeliveredError(ABOUT, "no answer"),
 ]
 
 

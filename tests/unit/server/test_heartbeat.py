@@ -105,3 +105,14 @@ def test_a_scheduler_does_not_lead_the_gateway_elsewhere(change: dict[str, str])
     beat = Heartbeat.from_json({**MESSAGE, **change}, same("abc"), None)
     with pytest.raises(ValueError):  # noqa: PT011 - a port out of range is urlsplit's own
         beat.check_addresses("127.0.0.1")
+
+
+def test_addresses_that_the_gateway_knows_better() -> None:
+    known = {key: f"x://10.0.0.1:{port}" for port, key in enumerate(ADDRESSES, 1)}
+    beat = Heartbeat.from_json(MESSAGE, same("abc"), None)
+    assert beat.at(known).addresses == known
+    without = Heartbeat.from_json({**MESSAGE, "dashboard_address": ""}, same("abc"), None)
+    assert without.at(known).addresses == {**known, "dashboard_address": ""}
+
+
+ADDRESSES = ("scheduler_address", "dashboard_address", "api_address")

@@ -71,6 +71,11 @@ def test_binds_that_apptainer_would_misread(bind: str) -> None:
         ({"image": "a b:1"}, "c.HTCondorBackend.image = 'a b:1' is no image: it holds a space."),
         ({"image": "a/b"}, "c.HTCondorBackend.image = 'a/b' has no tag."),
         ({"scheduler_image": "../x:1"}, "c.HTCondorBackend.scheduler_image = '../x:1' is no image"),
+        (
+            {"image": "[old]", "environments": {"[new]": "a/b:1"}},
+            "c.HTCondorBackend.image = '[old]' is no image",
+        ),
+        ({"environments": {"[new]": "a/b"}}, "c.HTCondorBackend.environments['[new]'] = 'a/b' has no tag."),
         ({"image_registry": "a b"}, "image_registry: 'a b' is not the host name of a registry"),
         ({"image_registry": "", "image": f"{HUB}/a/b:1"}, "image_registry: '' is not the host name"),
         (
@@ -162,6 +167,22 @@ def ask(options: Options, **request: Any) -> dict[str, Any]:
 )
 def test_the_image_is_an_option(request_: dict[str, str], image: str) -> None:
     assert ask(ImageOptions(site(), Options()), **request_) == {"image": image}
+
+
+def test_environments_by_name() -> None:
+    one = site(image="[stable]", environments={"[stable]": "a/b:1", "[devel]": "quay.io/a/b:2"})
+    one.check_images()
+    options = ImageOptions(one, Options())
+    [field, _] = options.get_specification()
+    assert (field["label"], field["default"]) == ("Image ([stable], [devel] or another)", "[stable]")
+    assert ask(options) == {"image": f"{HUB}/a/b:1"}
+    assert ask(options, image="[devel]") == {"image": "quay.io/a/b:2"}
+    assert ask(options, image="x/y:3") == {"image": f"{HUB}/x/y:3"}
+    with pytest.raises(PublicException, match=r"^Image reference '\[old\]' cannot be used: "):
+        ask(options, image="[old]")
+    facts = one.site_facts()
+    assert facts["image"] == f"{HUB}/a/b:1"
+    assert facts["environments"] == {"[stable]": f"{HUB}/a/b:1", "[devel]": "quay.io/a/b:2"}
 
 
 def test_beside_the_options_of_the_site() -> None:

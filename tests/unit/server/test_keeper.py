@@ -219,7 +219,7 @@ async def test_refused_submits_end_after_a_few_attempts(scene: Scene) -> None:
         await scene.keeper.submit(cluster)
 
 
-async def test_a_sandbox_that_cannot_be_written_is_a_refusal(scene: Scene) -> None:
+async def test_a_sandbox_that_cannot_be_written_is_waited_for(scene: Scene) -> None:
     cluster = scene.cluster()
     scene.scale(cluster, 1)
     scene.sandbox_broken = True
@@ -227,6 +227,11 @@ async def test_a_sandbox_that_cannot_be_written_is_a_refusal(scene: Scene) -> No
         await scene.keeper.round()
     assert scene.reasons(cluster) == {"The sandbox /sandbox cannot be written. No space left on device"}
     assert scene.schedd.submits == []
+    assert scene.states(cluster) == ["wanted"]
+    scene.sandbox_broken = False
+    await scene.keeper.round()
+    assert len(scene.schedd.submits) == 1
+    assert scene.reasons(cluster) == {""}
 
 
 async def test_one_cluster_that_is_refused_does_not_keep_the_others_waiting(scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -85,7 +86,7 @@ async def test_nothing_is_submitted_where_no_schedd_could_be_chosen(
     schedd: SessionSchedd, session: Session
 ) -> None:
     del session.said["query"]
-    with pytest.raises(ScheddUnavailableError, match="did not answer a query"):
+    with pytest.raises(ScheddUnavailableError, match="did not answer a query"):  # of two sessions
         await schedd.submit(DESCRIPTION)
     session.said["query"] = {
         "error": {"kind": "unavailable", "schedd": "s@h", "words": "busy"},
@@ -95,6 +96,24 @@ async def test_nothing_is_submitted_where_no_schedd_could_be_chosen(
         await schedd.submit(DESCRIPTION)
     assert schedd.name == ""  # so that another one can be chosen
     assert {order["op"] for order in session.heard} == {"query"}
+
+
+async def test_who_takes_over_is_asked_where_the_first_one_ended() -> None:
+    orders = Orders(lease=0.1)
+    orders.poll("b" * 32, {}, time.monotonic())
+    submit = asyncio.ensure_future(SessionSchedd("c1", "alice", orders, 5).submit(DESCRIPTION))
+    await asyncio.sleep(0.05)
+    [lost] = orders.take("b" * 32)
+    assert lost["op"] == "query"
+    await asyncio.sleep(0.1)
+    orders.lease = 1e9
+    orders.poll(SESSION, {}, time.monotonic())
+    session = Session(orders)
+    session.said["submit"] = {"schedd": "s@h", "ok": ["7.0", "7.1"]}
+    answering = asyncio.ensure_future(session.run())
+    assert await asyncio.wait_for(submit, 5) == ["7.0", "7.1"]
+    assert [order["op"] for order in session.heard] == ["query", "submit"]
+    answering.cancel()
 
 
 async def test_a_schedd_that_is_known_is_told(session: Session) -> None:

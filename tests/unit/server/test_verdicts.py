@@ -31,6 +31,10 @@ def job(status: JobStatus, age: float = 0) -> ObservedJob:
     return ObservedJob("7.0", "cluster", "worker", status, since=NOW - age)
 
 
+def x509(left: float) -> ObservedJob:
+    return replace(job(JobStatus.IDLE, 60), x509_until=NOW + left)
+
+
 def facts(
     link: Link = Link.NEVER,
     age: float = 0,
@@ -53,6 +57,8 @@ TABLE = {
     "held": (facts(), HELD, Do.FAIL),
     "held while connected": (facts(Link.CONNECTED), HELD, Do.FAIL),
     "idle for days": (facts(), job(JobStatus.IDLE, 1e6), Do.WAIT),
+    "idle, its X.509 proxy is good": (facts(), x509(61), Do.WAIT),
+    "running, its X.509 proxy ends": (facts(), replace(x509(59), status=JobStatus.RUNNING), Do.KEEP),
     "idle again after an eviction": (facts(Link.LOST, 1e3), job(JobStatus.IDLE, 60), Do.WAIT),
     "starting": (facts(), job(JobStatus.RUNNING, 599), Do.KEEP),
     "starting for too long": (facts(), job(JobStatus.RUNNING, 601), Do.FAIL),
@@ -100,6 +106,15 @@ def test_judge(known: Facts, found: ObservedJob | None, expected: Do) -> None:
 )
 def test_a_failure_says_why(known: Facts, found: ObservedJob, reason: str) -> None:
     assert judge(known, found, NOW, LIMITS) == Verdict(Do.FAIL, reason)
+
+
+def test_a_worker_that_waits_for_a_new_x509_proxy_says_so() -> None:
+    verdict = judge(facts(), x509(59), NOW, LIMITS)
+    assert verdict.do is Do.WAIT
+    assert verdict.reason == (
+        "its X.509 proxy ends at 1970-01-01 02:47:39 UTC: it does not start before you have made a new one"
+    )
+    assert judge(facts(), x509(60), NOW, LIMITS) == Verdict(Do.WAIT)
 
 
 def test_queue_time_fails_a_worker_only_where_the_site_limits_it() -> None:

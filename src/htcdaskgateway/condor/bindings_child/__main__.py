@@ -134,6 +134,17 @@ class Child:
         self.again(call)
         return {}
 
+    def delegate(self, request: Request) -> Request:
+        refused = {}
+        for job in request["ids"]:
+            cluster, _, process = job.partition(".")
+            try:
+                # 0: for as long as it is good itself
+                self.schedd().refreshGSIProxy(int(cluster), int(process), request["path"], 0)
+            except self.htcondor2.HTCondorException as error:
+                refused[job] = str(error)
+        return {"refused": refused}
+
     def retrieve(self, request: Request) -> Request:
         self.again(lambda: self.schedd().retrieve(request["ids"]), undone=lambda _: False)
         return {}
@@ -144,10 +155,17 @@ class Child:
         found = collector.query(self.htcondor2.AdType.Schedd, request["constraint"])
         return {"ads": [evaluated(ad, request["attributes"]) for ad in found]}
 
+    def slots(self, request: Request) -> Request:
+        attributes = request["attributes"]
+        collector = self.htcondor2.Collector(self.pool or None)
+        found = collector.query(self.htcondor2.AdType.Startd, request["constraint"], attributes)
+        return {"ads": [plain(ad, attributes) for ad in found]}
+
     def answer(self, request: Request) -> Request:
         calls = {
             "submit": self.submit, "query": self.query, "act": self.act, "history": self.history,
-            "edit": self.edit, "retrieve": self.retrieve, "schedds": self.schedds,
+            "edit": self.edit, "delegate": self.delegate, "retrieve": self.retrieve,
+            "schedds": self.schedds, "slots": self.slots,
         }  # fmt: skip
         try:
             return {**calls[request["call"]](request), "name": self.found_name}
