@@ -12,9 +12,21 @@ from htcdaskgateway.errors import HTCDaskError
 
 # name: where the command is, and its line in `htcdask --help`
 COMMANDS = {
+    "check": ("htcdaskgateway.cli.check:check", "See whether every part works from here, and what mends it."),
     "demo": ("htcdaskgateway.cli.demo:demo", "Run an analysis on a gateway of your own, and clean up."),
-    "images": ("htcdaskgateway.cli.images:images", "List images with their versions, and whether they fit."),
+    "clusters": ("htcdaskgateway.cli.clusters:clusters", "List your clusters, with their workers."),
+    "workers": (
+        "htcdaskgateway.cli.clusters:workers",
+        "List workers: where each is, and why one does not come.",
+    ),
     "logs": ("htcdaskgateway.cli.logs:logs", "Show what the workers of a cluster wrote."),
+    "images": ("htcdaskgateway.cli.images:images", "List images with their versions, and whether they fit."),
+    "scale": ("htcdaskgateway.cli.change:scale", "Scale a cluster to a number of workers."),
+    "shutdown": ("htcdaskgateway.cli.change:shutdown", "Shut clusters down."),
+    "completion": (
+        "htcdaskgateway.cli.completion:completion",
+        "Print what lets a shell complete all of these.",
+    ),
 }
 
 

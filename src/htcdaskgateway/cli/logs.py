@@ -7,13 +7,13 @@ import json
 
 import click
 
-from htcdaskgateway.client.gateway import HTCGateway
+from htcdaskgateway.cli.gateway import cluster_names, complete_cluster, gateway_at, pick
 from htcdaskgateway.client.log_sources import collect
 from htcdaskgateway.client.logs import Logs
 
 
 @click.command()
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=complete_cluster)
 @click.argument("worker", required=False)
 @click.option("--tail", type=click.IntRange(min=1), metavar="N", help="Only the last N lines of each log.")
 @click.option("--address", metavar="URL", help="Of the gateway. [default: gateway.address of Dask]")
@@ -21,6 +21,7 @@ from htcdaskgateway.client.logs import Logs
 def logs(cluster: str, worker: str | None, tail: int | None, address: str | None, as_json: bool) -> None:
     """Show what the workers of CLUSTER wrote, or one of them.
 
+    CLUSTER is its name, or the beginning of it while it runs; one that has ended has logs for a while.
     WORKER is a worker's name or the beginning of it, its name in Dask, or its job id.
 
     Of a worker whose job has ended this is its standard output and error, of one that runs what it has
@@ -32,5 +33,8 @@ def logs(cluster: str, worker: str | None, tail: int | None, address: str | None
 
 async def ask(cluster: str, worker: str | None, tail: int | None, address: str | None) -> Logs:
     """Ask the gateway and the workers that run."""
-    async with HTCGateway(address, asynchronous=True) as gateway:
+    async with gateway_at(address) as gateway:
+        known = await cluster_names(gateway)
+        if any(name.startswith(cluster) for name in known):
+            cluster = pick(known, cluster)
         return await collect(gateway, cluster, worker, tail)

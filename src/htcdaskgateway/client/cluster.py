@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import iscoroutine
 from pathlib import Path
 from typing import Any
 
+from htcdaskgateway.client.adapting import Adapting
 from htcdaskgateway.client.dropin import DropIn
-from htcdaskgateway.client.errors import ClusterFailedError, WorkersMissingError
+from htcdaskgateway.client.errors import ClusterFailedError
 from htcdaskgateway.client.farewell import close_later
 from htcdaskgateway.client.gateway import HTCGateway
 from htcdaskgateway.client.images import Choice, checks
 from htcdaskgateway.client.log_sources import collect
 from htcdaskgateway.client.report import WorkersReport, worker_count
-from htcdaskgateway.client.running import SECONDS, worker_names
+from htcdaskgateway.client.running import SECONDS
 from htcdaskgateway.client.running_checks import RunningChecks
 from htcdaskgateway.client.session_credentials import SessionCredentials
 from htcdaskgateway.client.site import SiteFacts
 from htcdaskgateway.client.submitter import Submitter
+from htcdaskgateway.client.views.progress import Progress
+from htcdaskgateway.client.views.shown import Shown
+from htcdaskgateway.client.waiting import wait_for_connected, wait_for_running
 from htcdaskgateway.client.worker_watch import WorkerWatch
-from htcdaskgateway.errors import ConfigurationError, GatewayUnreachableError, InvalidRequestError, LimitError
+from htcdaskgateway.errors import ConfigurationError, InvalidRequestError, LimitError
 from htcdaskgateway.records import WorkerRecord
 from htcdaskgateway.versions import VersionMismatchError, VersionTable
 
 ATTACH_SECONDS = 10.0  # that the gateway may take to learn of this session
-GATEWAY_AWAY = 120.0  # seconds that a wait goes on while no gateway answers
 
 
-class HTCGatewayCluster(DropIn):
+class HTCGatewayCluster(Shown, DropIn):
     """A Dask cluster of a gateway. Made by `HTCGateway.new_cluster` and `HTCGateway.connect`.
+
+    As the last line of a notebook's cell it shows how many workers run, wait, are held and why, with
+    controls; the widget needs ipywidgets (``pip install 'htcdaskgateway[notebook]'``).
 
     Made directly, it takes the arguments of both `HTCGateway` and `HTCGateway.new_cluster`.
     With ``asynchronous=True`` every method that asks the gateway returns an awaitable.
@@ -60,6 +66,7 @@ class HTCGatewayCluster(DropIn):
         if self.status != "running":
             return
         site = await self.gateway._site()
+        self._is_ours = site.is_ours
         if site.submitter == "session":
             await self._attach(created, site)
         choice = self.gateway._choice if created else Choice(check=checks(site))
@@ -93,6 +100,7 @@ class HTCGatewayCluster(DropIn):
         if self._watch is not None:
             self._watch.end()
             self._watch = None
+        self._end_views()
         try:
             await super()._stop_internal(shutdown=shutdown)
         finally:
@@ -162,8 +170,12 @@ class HTCGatewayCluster(DropIn):
     async def report(self, since: int | None = None) -> WorkersReport:
         """What the gateway knows of this cluster; with ``since``, when it is newer than that revision."""
         report = await self.gateway._workers(self.name, since)
-        trouble = self._submitter.trouble if self._submitter is not None else self._no_submitter
-        return replace(report, problem=report.problem or trouble)
+        return replace(report, problem=report.problem or self._trouble)
+
+    @property
+    def _trouble(self) -> str:
+        """What keeps this session from submitting jobs; empty if nothing does, or it has not to."""
+        return self._submitter.trouble if self._submitter is not None else self._no_submitter
 
     def scale(self, n: int, **kwargs: Any) -> Any:
         """Scale to ``n`` workers. Returns when their jobs are in HTCondor's queue.
@@ -202,11 +214,17 @@ class HTCGatewayCluster(DropIn):
         CredentialError
             As for `scale`.
         """
+        bounds = self._bounds(minimum, maximum)
+        asked = self.gateway.sync(self._adapt, *bounds, active, **kwargs)
+        return Adapting(asked, *bounds) if iscoroutine(asked) else asked
+
+    @staticmethod
+    def _bounds(minimum: int | None, maximum: int | None) -> tuple[int | None, int | None]:
         low = None if minimum is None else worker_count(minimum, "minimum")
         high = None if maximum is None else worker_count(maximum, "maximum")
         if low is not None and high is not None and low > high:
             raise InvalidRequestError(f"minimum={low} is above maximum={high}.")
-        return self.gateway.sync(self._adapt, low, high, active, **kwargs)
+        return low, high
 
     async def _adapt(self, minimum: int | None, maximum: int | None, active: bool) -> None:
         no_limit = maximum is None and active
@@ -232,7 +250,7 @@ class HTCGatewayCluster(DropIn):
         timeout: float | None = None,
         on_change: Callable[[WorkersReport], None] | None = None,
     ) -> Any:
-        """Wait until at least ``n_workers`` are running.
+        """Wait until at least ``n_workers`` are running, and show how far it is.
 
         Parameters
         ----------
@@ -240,19 +258,29 @@ class HTCGatewayCluster(DropIn):
         timeout : float, optional
             Seconds to wait. Without it, waits as long as the workers can still come.
         on_change : callable, optional
-            Called with each new report.
+            Called with each new report, in place of what a notebook or a terminal would show.
 
         Raises
         ------
         ClusterFailedError
             The cluster has ended.
         WorkersMissingError
-            The time is over, or the gateway has given up; says what the missing ones wait for.
+            The time is over, or the gateway has given up; says what the missing ones wait for: of those
+            that are idle, how many slots match, of the others HTCondor's reason.
         VersionMismatchError
             They have come and cannot work with this notebook, whose calls would wait for ever. With
             ``check_versions="warn"`` a warning.
         """
-        return self.gateway.sync(self._wait_for_workers, worker_count(n_workers), timeout, on_change)
+        n = worker_count(n_workers)
+        if on_change is not None:
+            return self.gateway.sync(self._wait_for_workers, n, timeout, on_change)
+        return self.gateway.sync(self._wait_and_show, n, timeout, Progress(str(self.name), n))
+
+    async def _wait_and_show(self, n_workers: int, timeout: float | None, progress: Progress) -> None:
+        try:
+            await self._wait_for_workers(n_workers, timeout, progress.show)
+        finally:
+            progress.end()
 
     async def _wait_for_workers(
         self, n_workers: int, timeout: float | None, on_change: Callable[[WorkersReport], None] | None
@@ -265,61 +293,12 @@ class HTCGatewayCluster(DropIn):
         except InvalidRequestError:
             if (await self.gateway._site()).is_ours:
                 raise
-            await self._wait_for_connected(n_workers, timeout)  # nobody else knows of its workers
+            await wait_for_connected(self, n_workers, timeout)  # nobody else knows of its workers
         else:
-            await self._wait_for_running(n_workers, timeout, on_change, report)
+            await wait_for_running(self, n_workers, timeout, on_change, report)
         if self._checks is not None:
             left = SECONDS if timeout is None else timeout - (time.monotonic() - start)
             await self._checks.check_workers(min(SECONDS, max(1.0, left)))
-
-    async def _wait_for_running(
-        self,
-        n_workers: int,
-        timeout: float | None,
-        on_change: Callable[[WorkersReport], None] | None,
-        report: WorkersReport,
-    ) -> None:
-        start = heard = time.monotonic()
-        while True:
-            if on_change is not None:
-                on_change(report)
-            if report.running >= n_workers:
-                return
-            if report.has_ended:
-                raise ClusterFailedError(self.name, report.problem or f"its status is {report.status}")
-            seconds = time.monotonic() - start
-            left = None if timeout is None else timeout - seconds
-            if report.gave_up or report.count < n_workers or (left is not None and left <= 0):
-                raise self._missing(report, n_workers, seconds)
-            try:
-                report = await asyncio.wait_for(self.report(report.revision), left)
-            except asyncio.TimeoutError:
-                report = await self.report()
-            except GatewayUnreachableError:
-                # It may be restarted: the clusters are the same afterwards.
-                if time.monotonic() - heard > GATEWAY_AWAY:
-                    raise
-                await asyncio.sleep(1)
-            else:
-                heard = time.monotonic()
-
-    async def _wait_for_connected(self, n_workers: int, timeout: float | None) -> None:
-        start = time.monotonic()
-        while (running := len(await worker_names(self.scheduler_comm))) < n_workers:
-            seconds = time.monotonic() - start
-            status = (await self.gateway._cluster_report(self.name)).status.name.lower()
-            if status != "running":
-                raise ClusterFailedError(self.name, f"its status is {status}")
-            if timeout is not None and seconds >= timeout:
-                raise WorkersMissingError(n_workers, running, seconds, "", f"{running} running")
-            await asyncio.sleep(0.5)
-
-    @staticmethod
-    def _missing(report: WorkersReport, n_workers: int, seconds: float) -> WorkersMissingError:
-        why = report.why
-        if not why and report.count < n_workers:
-            why = f"the cluster is scaled to {report.count}"
-        return WorkersMissingError(n_workers, report.running, seconds, why, report.states)
 
     def __del__(self) -> None:
         gateway = self.__dict__.get("_gateway")

@@ -1,9 +1,10 @@
-"""Tells of versions that do not agree: an error or a warning, in a notebook with the table above it."""
+"""Shows things in a notebook; tells there of versions that do not agree, with the table above the error."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from typing import Any
 
 from htcdaskgateway.versions import VersionMismatchError, VersionMismatchWarning, VersionTable
 
@@ -31,9 +32,31 @@ def warn(text: str, category: type[Warning]) -> None:
 
 def display(table: VersionTable) -> bool:
     """Show the table, if this is a notebook; whether it was shown."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if ipython is None or getattr(shell, "kernel", None) is None:
+    ipython = _ipython_of_notebook()
+    if ipython is None:
         return False
     ipython.display.display(table)
     return True
+
+
+def notebook_display(bundle: dict[str, Any]) -> Any:
+    """Show data by MIME type, if this is a notebook.
+
+    Returns
+    -------
+    IPython.display.DisplayHandle or None
+        By which it can be replaced, from any thread; None: this is no notebook.
+    """
+    ipython = _ipython_of_notebook()
+    return None if ipython is None else ipython.display.display(bundle, raw=True, display_id=True)
+
+
+def is_notebook() -> bool:
+    """Whether this Python is the kernel of a notebook."""
+    return _ipython_of_notebook() is not None
+
+
+def _ipython_of_notebook() -> Any:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return None if getattr(shell, "kernel", None) is None else ipython

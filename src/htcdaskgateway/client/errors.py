@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from dask_gateway import GatewayClusterError
 
 from htcdaskgateway.errors import HTCDaskError
+
+if TYPE_CHECKING:
+    from htcdaskgateway.client.views.reasons import Reason
 
 
 class ClusterFailedError(HTCDaskError, GatewayClusterError):
@@ -24,14 +30,43 @@ class RefusedError(HTCDaskError, GatewayClusterError):
 
 
 class WorkersMissingError(HTCDaskError, TimeoutError):
-    """The workers that were waited for have not all come."""
+    """The workers that were waited for have not all come.
 
-    def __init__(self, wanted: int, running: int, seconds: float, why: str, states: str) -> None:
+    Parameters
+    ----------
+    wanted, running : int
+    seconds : float
+        So long it was waited.
+    why : str
+        Of all that is known, the one thing to know; empty if it is nothing.
+    states : str
+        Such as ``2 running, 3 idle``.
+    reasons : sequence of Reason
+        What the missing ones wait for, each with its number of workers.
+    """
+
+    def __init__(
+        self,
+        wanted: int,
+        running: int,
+        seconds: float,
+        why: str,
+        states: str,
+        reasons: Sequence[Reason] = (),
+    ) -> None:
         self.wanted, self.running, self.seconds = wanted, running, seconds
-        self.why, self.states = why, states
+        self.why, self.states, self.reasons = why, states, tuple(reasons)
+        facts, remedies = {"workers": states}, dict[str, None]()
+        for reason in self.reasons:
+            if reason.text:
+                before = facts.get(reason.title)
+                facts[reason.title] = f"{before}\n{reason.text}" if before else reason.text
+            if reason.remedy:
+                remedies[reason.remedy] = None
+        if why and not any(why.endswith(reason.text) for reason in self.reasons if reason.text):
+            facts["why"] = why
         super().__init__(
             f"{running} of {wanted} workers are running after {seconds:.0f} s.",
-            {"workers": states, **({"why": why} if why else {})},
-            "cluster.workers() lists each with its reason."
-            + (" Idle jobs wait for a free slot and still come." if " idle" in states else ""),
+            facts,
+            "\n".join([*remedies, "cluster.workers() lists each with its reason."]),
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from dask_gateway import Gateway, GatewayClusterError
+from dask_gateway import Gateway, GatewayClusterError, GatewayServerError
 
 from htcdaskgateway.client.dropin import check_worker_type, checked_options
 from htcdaskgateway.client.errors import ClusterFailedError, RefusedError
@@ -14,13 +16,19 @@ from htcdaskgateway.client.farewell import close_later
 from htcdaskgateway.client.image_check import check_image
 from htcdaskgateway.client.images import Choice, Wish, decide, look, wish
 from htcdaskgateway.client.report import WorkersReport, worker_count
+from htcdaskgateway.client.session_credentials import check_required
+from htcdaskgateway.client.session_place import FILES_TIMEOUT
 from htcdaskgateway.client.site import SiteFacts
 from htcdaskgateway.client.submitter import check_configuration
 from htcdaskgateway.config import setting
 from htcdaskgateway.errors import AuthenticationError, GatewayUnreachableError, InvalidRequestError
+from htcdaskgateway.threads import in_thread
 
 if TYPE_CHECKING:
     from htcdaskgateway.client.cluster import HTCGatewayCluster
+
+# What dask-gateway-server makes of the Hub's 403, with which the Hub answers a token that it does not know: a 500.
+UNKNOWN_TOKEN = "Permission failure verifying user's JupyterHub API token"  # noqa: S105
 
 
 class HTCGateway(Gateway):
@@ -61,6 +69,10 @@ class HTCGateway(Gateway):
             raise GatewayUnreachableError(self.address, str(error)) from error
         except GatewayClusterError as error:
             raise RefusedError(str(error)) from error
+        except GatewayServerError as error:
+            if str(error) != UNKNOWN_TOKEN:
+                raise
+            raise AuthenticationError(self.address, 401, str(error)) from error
         except ValueError as error:  # dask-gateway's for 404 and 422
             raise InvalidRequestError(str(error)) from error
         return answer
@@ -104,6 +116,8 @@ class HTCGateway(Gateway):
         self._choice = await self._choose(wanted, site, options)
         if site.submitter == "session":
             check_configuration()
+            with suppress(asyncio.TimeoutError):  # scale() looks again
+                await in_thread(lambda: check_required(site.credentials), FILES_TIMEOUT)
         if chosen := self._choice.image:
             kwargs["image"] = str(chosen)
             if "image_registry" in options:
@@ -178,6 +192,9 @@ class HTCGateway(Gateway):
         InvalidRequestError
             There is no such image, or it cannot be used (`htcdaskgateway.images.errors`); or an option is
             not one that the gateway knows.
+        CredentialError
+            This session is to submit, and a credential of yours that the site requires is not there or
+            will not do; says what mends it.
         ClusterFailedError
             The scheduler did not start; says why.
         """

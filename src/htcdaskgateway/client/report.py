@@ -32,6 +32,10 @@ class WorkersReport:
     problem : str
         Why the cluster is not as it should be, in one sentence; empty if it is.
     workers : tuple of WorkerRecord
+    cores, memory : int
+        Of one worker, memory in bytes; 0: not known.
+    image : str
+        Image reference of scheduler and workers; empty: none, or not known.
     """
 
     revision: int
@@ -41,12 +45,16 @@ class WorkersReport:
     gave_up: bool
     problem: str
     workers: tuple[WorkerRecord, ...]
+    cores: int = 0
+    memory: int = 0
+    image: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WorkersReport:
         workers = tuple(WorkerRecord.from_json(record) for record in data["workers"])
         plain = ("revision", "status", "count", "maximum", "gave_up", "problem")
-        return cls(**{name: data[name] for name in plain}, workers=workers)
+        more = {name: data[name] for name in ("cores", "memory", "image") if data.get(name)}
+        return cls(**{name: data[name] for name in plain}, workers=workers, **more)
 
     @property
     def has_ended(self) -> bool:

@@ -36,6 +36,8 @@ class SiteFacts:
         Who submits jobs: ``gateway``, or ``session``, which is this Python process.
     credentials : Policy
         What the jobs that a session submits are given of the user's credentials.
+    environments : mapping of str to str
+        Names that stand for image references.
     """
 
     runtime: str = ""
@@ -46,6 +48,7 @@ class SiteFacts:
     check_versions: str = "error"
     submitter: str = "gateway"
     credentials: Policy = NOTHING
+    environments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_ours(self) -> bool:
@@ -60,7 +63,7 @@ class SiteFacts:
         given: dict[str, Any] = {}
         for one in fields(cls):
             value = data.get(one.name)
-            if one.name == "registry_aliases":
+            if one.name in ("registry_aliases", "environments"):
                 if isinstance(value, Mapping):
                     given[one.name] = {str(name): str(meant) for name, meant in value.items()}
             elif one.name == "credentials":

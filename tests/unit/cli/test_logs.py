@@ -4,12 +4,15 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from tests.unit.client.conftest import Answers, answers
 
 from htcdaskgateway import WorkerRecord, WorkerState
 from htcdaskgateway.cli import logs as command
 from htcdaskgateway.cli.group import htcdask
 from htcdaskgateway.client.logs import Logs, WorkerLog
 from htcdaskgateway.errors import InvalidRequestError
+
+__all__ = ["answers"]
 
 HELD = WorkerRecord("w1", WorkerState.FAILED, "12.0", "ap", reason="HTCondor held the job: disk full")
 
@@ -67,3 +70,21 @@ def test_no_gateway_answers() -> None:
     answer = CliRunner().invoke(htcdask, ["logs", "c1", "--address", "http://127.0.0.1:9"])
     assert answer.exit_code == 1
     assert "No gateway answers at http://127.0.0.1:9." in answer.output
+
+
+@pytest.mark.parametrize(("meant", "asked_for"), [("ab", "abcdef"), ("ended", "ended")])
+def test_the_beginning_of_a_name_is_enough_while_it_runs(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch, meant: str, asked_for: str
+) -> None:
+    names = list[str]()
+
+    async def collect(gateway: object, cluster: str, *more: object) -> Logs:
+        names.append(cluster)
+        return Logs(cluster, [])
+
+    monkeypatch.setattr(command, "collect", collect)
+    one: dict[str, object] = {"name": "abcdef", "status": "RUNNING", "options": {}, "dashboard_route": None}
+    answers.more["/api/v1/clusters/"] = (200, {"abcdef": {**one, "start_time": 0, "stop_time": None}})
+    answer = CliRunner().invoke(htcdask, ["logs", meant, "--address", answers.url])
+    assert answer.exit_code == 0, answer.output
+    assert names == [asked_for]
