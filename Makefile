@@ -1,10 +1,12 @@
 # Both do all their own set-up: `make demo` and `make test` are all that a fresh machine needs.
-.PHONY: help demo test check benchmark clean
+.PHONY: help demo test test-kubernetes check docs benchmark clean
 
 help:
 	@echo 'make demo        gateway, HTCondor pool, a Dask cluster and an analysis on it; ARGS="--input FILE --keep"'
-	@echo 'make test        check, then all tests on a real HTCondor pool; ARGS="-k scale" goes to pytest'
+	@echo 'make test        check, then all tests on a real HTCondor pool and Kubernetes; ARGS="-k scale" goes to pytest'
+	@echo 'make test-kubernetes   those of Kubernetes alone; with KUBECONFIG set, on that cluster'
 	@echo 'make check       format, lint, types, layers and unit tests: no HTCondor needed'
+	@echo 'make docs        the documentation as HTML, in build/docs; ARGS=--write: what is made from the program, anew'
 	@echo 'make benchmark   against bare condor_submit and dask-jobqueue; ARGS=--smoke: a quick run'
 	@echo 'make clean       the pool and everything that was built or cached for it'
 
@@ -14,8 +16,14 @@ demo:
 test:
 	@scripts/test $(ARGS)
 
+test-kubernetes:
+	@scripts/test-kubernetes $(ARGS)
+
 check:
 	@scripts/check
+
+docs:
+	@scripts/docs $(ARGS)
 
 benchmark:
 	@tests/pool/pool with "$$(scripts/env | tail -n 1)/bin/python" benchmarks/scale.py $(ARGS)

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from traitlets.config import LoggingConfigurable
 
 from htcdaskgateway.errors import ConfigurationError, InvalidRequestError, SchedulerStartError
 from htcdaskgateway.launchers import scheduler_process
-from htcdaskgateway.launchers.base import SchedulerSpec
+from htcdaskgateway.launchers.base import Addresses, SchedulerPorts, SchedulerSpec
 from htcdaskgateway.launchers.container import (
     SCRIPT,
     apptainer_command,
@@ -87,6 +87,8 @@ class LocalLauncher(LoggingConfigurable):
         30, min=1, help="Seconds that the command prefix may take to start our program.", config=True
     )
 
+    ports = SchedulerPorts()
+
     def check_configuration(self) -> None:
         if self.command_prefix and self.single_user:
             raise ConfigurationError(
@@ -110,6 +112,22 @@ class LocalLauncher(LoggingConfigurable):
                 "LocalLauncher.command_prefix does not name {user}: all schedulers would share one account.",
                 {"command_prefix": " ".join(self.command_prefix)},
             )
+
+    def check_ways(self, worker_contact: str, api_url: str) -> None:
+        """Find every way good: schedulers are on the gateway's own host."""
+
+    async def open(self, gateway: str) -> None:
+        """Do nothing: each scheduler is a process of its own."""
+
+    async def close(self) -> None:
+        """Do nothing, likewise."""
+
+    async def sweep(self, is_known: Callable[[str], bool]) -> None:
+        """Do nothing: the state of each cluster leads to its process."""
+
+    def addresses(self, state: Mapping[str, Any]) -> Addresses | None:
+        """Leave it to the heartbeat: ports are the kernel's choice."""
+        return None
 
     def admit(self, user: str) -> None:
         if self.single_user:
@@ -161,6 +179,10 @@ class LocalLauncher(LoggingConfigurable):
             return ""
         lines = [line for line in _log(answer).splitlines() if line.strip()]
         return f"The scheduler's process has ended. Its last words: {lines[-1][:500] if lines else '(none)'}"
+
+    async def delay(self, user: str, state: Mapping[str, Any]) -> str:
+        """Know of nothing: a process runs at once, or fails."""
+        return ""
 
     async def stop(self, user: str, state: Mapping[str, Any]) -> str:
         if "directory" not in state:

@@ -1,0 +1,104 @@
+{{- define "htcdaskgateway.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels by which pods are selected: never changed. */}}
+{{- define "htcdaskgateway.selector" -}}
+app.kubernetes.io/name: htcdaskgateway
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "htcdaskgateway.labels" -}}
+{{ include "htcdaskgateway.selector" . }}
+app.kubernetes.io/part-of: htcdaskgateway
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "htcdaskgateway.serviceAccountName" -}}
+{{- default (include "htcdaskgateway.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "htcdaskgateway.schedulersNamespace" -}}
+{{- default .Release.Namespace .Values.schedulers.namespace -}}
+{{- end -}}
+
+{{- define "htcdaskgateway.internalUrl" -}}
+{{- default (printf "http://%s-gateway.%s.svc:8000" (include "htcdaskgateway.fullname" .) .Release.Namespace) .Values.gateway.internalUrl -}}
+{{- end -}}
+
+{{- define "htcdaskgateway.tokenSecret" -}}
+{{- default (printf "%s-proxy-token" (include "htcdaskgateway.fullname" .)) .Values.proxy.tokenSecret -}}
+{{- end -}}
+
+{{- define "htcdaskgateway.claim" -}}
+{{- default (printf "%s-state" (include "htcdaskgateway.fullname" .)) .Values.gateway.persistence.existingClaim -}}
+{{- end -}}
+
+{{/* image and pull policy of a container; `own` wins over the chart's */}}
+{{- define "htcdaskgateway.image" -}}
+{{- $image := .root.Values.image -}}
+{{- $own := default dict .own -}}
+image: {{ printf "%s:%s" (default $image.name $own.name) (default .root.Chart.AppVersion (default $image.tag $own.tag)) | quote }}
+{{- with default $image.pullPolicy $own.pullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "htcdaskgateway.podSecurity" -}}
+runAsNonRoot: true
+{{- if not .Values.okd }}
+runAsUser: 65532
+runAsGroup: 0
+fsGroup: 65532
+{{- end }}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "htcdaskgateway.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* where a pod may run; the values of its part */}}
+{{- define "htcdaskgateway.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .hostAliases }}
+hostAliases: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "htcdaskgateway.probe" -}}
+periodSeconds: {{ .periodSeconds }}
+timeoutSeconds: {{ .timeoutSeconds }}
+failureThreshold: {{ .failureThreshold }}
+{{- end -}}
+
+{{/* labels that the gateway gives to the pods of schedulers */}}
+{{- define "htcdaskgateway.schedulerPods" -}}
+app.kubernetes.io/managed-by: htcdaskgateway
+app.kubernetes.io/component: scheduler
+{{- end -}}
