@@ -8,7 +8,6 @@ buildah_home=$HTCDASK_KUBE_HOME/buildah
 gateway_archive=$HTCDASK_KUBE_HOME/gateway.tar
 
 build_gateway_image() {
-  can_be_had
   mkdir -p "$buildah_home"
   (
     flock -w 1500 9 || die "another build holds $buildah_home"

@@ -27,7 +27,7 @@ from htcdaskgateway.threads import in_thread
 if TYPE_CHECKING:
     from htcdaskgateway.client.cluster import HTCGatewayCluster
 
-# What dask-gateway-server makes of the Hub's 403, with which the Hub answers a token that it does not know: a 500.
+# What dask-gateway-server makes of the Hub's 403 for a token that the Hub does not know: a 500.
 UNKNOWN_TOKEN = "Permission failure verifying user's JupyterHub API token"  # noqa: S105
 
 

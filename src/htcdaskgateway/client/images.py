@@ -14,7 +14,12 @@ from htcdaskgateway.config import setting
 from htcdaskgateway.errors import InvalidRequestError, shown
 from htcdaskgateway.images.catalogue import ImageCatalogue
 from htcdaskgateway.images.contents import ImageContents, read_image
-from htcdaskgateway.images.errors import ImageUnreadableError, ImageUnusableError, TagMissingError
+from htcdaskgateway.images.errors import (
+    ImageReferenceError,
+    ImageUnreadableError,
+    ImageUnusableError,
+    TagMissingError,
+)
 from htcdaskgateway.images.reference import ImageReference, parse_reference
 from htcdaskgateway.threads import in_thread
 from htcdaskgateway.versions import MUST_AGREE, SHOWN, Column, VersionTable, versions_here
@@ -127,9 +132,12 @@ def decide(wanted: Wish, site: SiteFacts, options: Mapping[str, Any]) -> Choice:
     if wanted.image is None and wanted.registry and image in (default, site.image):
         # Nobody typed the registry of this reference: the keyword goes before it.
         image = parse_reference(image, default_registry=registry, aliases=site.registry_aliases).name
-    reference = parse_reference(
-        image, wanted.registry, default_registry=registry, aliases=site.registry_aliases
-    )
+    try:
+        reference = parse_reference(
+            image, wanted.registry, default_registry=registry, aliases=site.registry_aliases
+        )
+    except ImageReferenceError as error:
+        raise ImageReferenceError(error.reference, error.why, tuple(site.environments)) from None
     return Choice(reference, check, setting("image-root", site.image_root), registry)
 
 

@@ -34,9 +34,13 @@ def _lines(texts: Sequence[str]) -> str:
 class ImageReferenceError(InvalidRequestError):
     """The text is not a reference of an image that could lie below the image root."""
 
-    def __init__(self, reference: str, why: str) -> None:
-        self.reference, self.why = reference, why
-        super().__init__(f"Image reference {shown(reference, LONGEST)} cannot be used: {why}.", remedy=_FORM)
+    def __init__(self, reference: str, why: str, environments: tuple[str, ...] = ()) -> None:
+        self.reference, self.why, self.environments = reference, why, environments
+        super().__init__(
+            f"Image reference {shown(reference, LONGEST)} cannot be used: {why}.",
+            {"this site's environments": _lines(environments)} if environments else {},
+            _FORM,
+        )
 
 
 class ImageNotFoundError(InvalidRequestError):

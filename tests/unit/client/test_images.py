@@ -88,6 +88,15 @@ def test_who_says_how_versions_are_checked(
         assert decide(wish(None, None, None, keyword), site, {}).check == expected
 
 
+def test_a_slip_in_the_name_of_an_environment() -> None:
+    with pytest.raises(ImageReferenceError) as caught:
+        decide(Wish("[devl]"), OURS, {})
+    assert str(caught.value).splitlines()[:2] == [
+        "Image reference '[devl]' cannot be used: it holds '['.",
+        "  this site's environments: [devel]",
+    ]
+
+
 def test_the_registry_takes_the_place_of_that_of_the_sites_image() -> None:
     site = SiteFacts("apptainer", "hub.org/site/image:1", "r.org", registry_aliases={"docker.io": "hub.org"})
     for options in ({}, {"image": "hub.org/site/image:1"}):

@@ -48,6 +48,7 @@ def test_this_one() -> None:
         this_process().rpartition(" ")[0].rpartition(" ")[0] + f" {10**30} 5",
         this_process() + " 1",
     ],
+    ids=range(8),  # the same in each test process
 )
 def test_of_what_cannot_be_seen_nothing_is_said(process: str) -> None:
     assert not has_ended(process)
