@@ -73,10 +73,15 @@ class FakeSchedd:
             job_id = f"{self._clusters}.{index}"
             values = {
                 name: classad_text(expand(description.commands.get(name, '""'), worker))
-                for name in ("+HTCDaskGateway", "+HTCDaskCluster", "+HTCDaskWorker")
+                for name in ("+HTCDaskGateway", "+HTCDaskCluster", "+HTCDaskWorker", "+HTCDaskUser")
             }
             observed = ObservedJob(
-                job_id, values["+HTCDaskCluster"], values["+HTCDaskWorker"], JobStatus.IDLE, time.time()
+                job_id,
+                values["+HTCDaskCluster"],
+                values["+HTCDaskWorker"],
+                JobStatus.IDLE,
+                time.time(),
+                user=values["+HTCDaskUser"],
             )
             self.jobs[job_id] = _Job(values["+HTCDaskGateway"], observed, description.spool)
             ids.append(job_id)
@@ -160,6 +165,10 @@ class FakeSchedd:
             job.observed = replace(job.observed, exit_code=code, exit_signal=exit_signal, fetchable=True)
             return
         self._leave(EndedJob(job_id, JobStatus.COMPLETED, code, exit_signal))
+
+    def remove(self, job_id: str, why: str) -> None:
+        """Let a job be removed by HTCondor itself."""
+        self._leave(EndedJob(job_id, JobStatus.REMOVED, removed_because=why))
 
     def forget(self, job_id: str) -> None:
         """Let a job go without a trace in the history."""

@@ -120,6 +120,7 @@ EXAMPLES: tuple[HTCDaskError, ...] = (
     kubernetes.KubernetesRefusedError(
         "create", "pods", "dask", 403, 'pods "dask-x" is forbidden: exceeded quota: small, requested: pods=1'
     ),
+    kubernetes.CredentialsRefusedError("create", "pods", "dask", 401, "Unauthorized"),
     kubernetes.KubernetesSilentError(
         "create", "pods", "dask", 30, "Cannot connect to host 192.0.2.1:443 ssl:default"
     ),

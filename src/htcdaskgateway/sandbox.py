@@ -88,7 +88,7 @@ class Sandbox:
 
     def last_words(self, worker: str, limit: int = 300) -> str:
         """Last line of what a worker wrote to standard error, empty if none came back."""
-        text = _end_of(self.path / f"worker-{worker}.err", 4096) or ""
+        text = end_of(self.path / f"worker-{worker}.err", 4096) or ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1][:limit] if lines else ""
 
@@ -125,7 +125,7 @@ class Sandbox:
             raise InvalidRequestError(f"{worker[:100]!r} is not the name of a worker.")
         found = {}
         for stream in ("out", "err"):
-            text = _end_of(self.path / f"worker-{worker}.{stream}", most)
+            text = end_of(self.path / f"worker-{worker}.{stream}", most)
             if text is not None:
                 lines = text.splitlines(keepends=True)
                 found[stream] = "".join(lines if tail is None else lines[max(0, len(lines) - tail) :])
@@ -153,7 +153,7 @@ class Sandbox:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _end_of(path: Path, most: int) -> str | None:
+def end_of(path: Path, most: int) -> str | None:
     """Give the end of a file; jobs write it, so it may be anything: nothing is followed or waited for."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:

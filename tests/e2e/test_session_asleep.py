@@ -149,3 +149,29 @@ def test_who_falls_asleep_in_the_middle_of_a_submit(
     assert laptop.role == "watcher"
     cluster.shutdown()
     no_jobs(server)
+
+
+def test_who_wakes_up_and_nobody_else_was_there(server: GatewayServer, run_client: ClientFactory) -> None:
+    """It submits again; what was wanted meanwhile comes then, and nothing comes twice."""
+    laptop = Laptop(server, run_client)
+    laptop.ask_for(2)
+    laptop.session.wait_for("scaled 2")
+    before = {ad["HTCDaskWorker"] for ad in server.jobs()}
+    laptop.sleep()
+    stays("two jobs", lambda: {ad["HTCDaskWorker"] for ad in server.jobs()} == before, LEASE + 3)
+    laptop.wake_up()
+
+    def scaled() -> bool:  # refused until the gateway has heard of it
+        laptop.ask_for(3)
+        return "scaled 3" in laptop.session.output()
+
+    # An order that it fell asleep with is waited for: session_timeout, 60 s.
+    eventually("three are accepted", scaled, 80, period=1)
+    assert laptop.role == "submitter"
+    after = {ad["HTCDaskWorker"] for ad in server.jobs()}
+    assert len(after) == 3
+    assert before < after
+    laptop.ask_for(0)
+    laptop.session.wait_for("scaled 0")
+    no_jobs(server)
+    assert sorted(workers_of_all_jobs(server, laptop.cluster)) == sorted(after)

@@ -136,8 +136,8 @@ def scaled(cluster: HTCGatewayCluster) -> bool:
 def test_at_random_instants(
     gateway: Callable[..., GatewayServer], connect: Connect, run_client: ClientFactory
 ) -> None:
-    """Six; ``HTCDASK_INSTANTS=20`` for more, and ``HTCDASK_SEED`` for the same ones again."""
-    number = int(os.environ.get("HTCDASK_INSTANTS", "6"))
+    """Twenty; ``HTCDASK_INSTANTS`` for another number, and ``HTCDASK_SEED`` for the same ones again."""
+    number = int(os.environ.get("HTCDASK_INSTANTS", "20"))
     seed = int(os.environ.get("HTCDASK_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
     server = gateway(SITE, external=True)
     with people_submit(server.pool):

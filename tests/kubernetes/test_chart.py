@@ -24,6 +24,7 @@ IMAGE, TAG = "registry.local/htcdaskgateway", "test"  # as `kube gateway-image` 
 ACCOUNT = f"{RELEASE}-htcdaskgateway"
 GATEWAY, PROXY, SCHEDULER = (f"{ACCOUNT}-{part}" for part in ("gateway", "proxy", "scheduler"))
 STATE_OWNER = 65532  # uid of the image
+STATE = "/var/lib/htcdaskgateway/state"
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -125,7 +126,11 @@ class Site:
 
 @pytest.fixture
 def volume(kubernetes: Kubernetes, namespace: str, tmp_path: Path) -> Iterator[None]:
-    """A volume for the release's claim, and no other: a directory of this machine."""
+    """A volume for the release's claim, and no other: a directory of this machine.
+
+    Of kind ``local``: of a ``hostPath`` the kubelet leaves groups and modes alone, as of no other storage.
+    """
+    [node] = [one["metadata"]["name"] for one in kubernetes.objects("nodes", namespace)]
     tmp_path.chmod(0o711)
     directory = tmp_path / "state"
     directory.mkdir()
@@ -141,7 +146,11 @@ spec:
   capacity: {{storage: 5Gi}}
   accessModes: [ReadWriteOnce]
   claimRef: {{namespace: {namespace}, name: {ACCOUNT}-state}}
-  hostPath: {{path: {directory}}}
+  local: {{path: {directory}}}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+        - matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [{node}]}}]
 """
     kubernetes.kubectl("apply", "-f", "-", text=manifest)
     yield
@@ -207,6 +216,24 @@ def test_a_cluster_lives_through_an_upgrade_and_every_permission_is_used(
     seldom = {("list", "services")}
     assert set(RULES) - seldom <= asked, "the chart permits what the gateway never asked for"
     assert not [one for one in done if one[2] == 403]
+
+
+@pytest.mark.slow
+def test_the_state_is_the_gateways_alone_at_every_start(site: Site) -> None:
+    site.install()
+    look = f"cd {STATE}; stat -c '%A %u %n' . keys gateway.sqlite"
+    before = site.kubectl("exec", f"deployment/{GATEWAY}", "--", "sh", "-c", look)
+    for times in range(2):
+        # As a kubelet has it whose driver knows no fsGroupChangePolicy: the second time by hand.
+        if times:
+            opened = f"chmod -R g+rwX {STATE}"
+            site.kubectl("exec", f"deployment/{GATEWAY}", "--", "sh", "-c", opened)
+        site.kubectl("rollout", "restart", f"deployment/{GATEWAY}")
+        site.kubectl("rollout", "status", f"deployment/{GATEWAY}", "--timeout=120s", deadline=130)
+        assert site.kubectl("exec", f"deployment/{GATEWAY}", "--", "sh", "-c", look) == before
+    assert [line[4:] for line in before.splitlines()] == [
+        f"--S--- {STATE_OWNER} .", f"------ {STATE_OWNER} keys", f"------ {STATE_OWNER} gateway.sqlite",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

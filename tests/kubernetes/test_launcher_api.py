@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kubernetes.launching import account, make, objects, set_role, spec, whole
+from tests.kubernetes.launching import ACCOUNT, account, make, objects, set_role, spec, whole
 from tests.support.kubernetes import IN_SANDBOX, Kubernetes, running_apiserver, unavailable
 from tests.support.waiting import eventually
 
 from htcdaskgateway.errors import ConfigurationError, HTCDaskError, SchedulerStartError
 from htcdaskgateway.launchers.kubernetes import KubernetesLauncher
-from htcdaskgateway.launchers.kubernetes.api import Api
+from htcdaskgateway.launchers.kubernetes.api import RENEWAL_PAUSE, Api
 from htcdaskgateway.launchers.kubernetes.names import USER
 from htcdaskgateway.launchers.kubernetes.permissions import RULES
 from htcdaskgateway.launchers.kubernetes.traits import KubernetesSettings
@@ -412,6 +412,72 @@ async def test_a_gateway_that_starts_while_there_is_no_api_server(tmp_path: Path
     with pytest.raises(SchedulerStartError, match=r"Cannot connect to host 127\.0\.0\.1:9"):
         await launcher.start(spec())
     await launcher.close()
+
+
+@pytest.mark.parametrize("may", [True, False], ids=["still", "no-more"])
+async def test_schedulers_of_another_namespace_are_ended(
+    kubeconfig: Path,
+    cluster: Kubernetes,
+    space: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    may: bool,
+) -> None:
+    before = make(kubeconfig, space)
+    await before.open("gateway-1")
+    state = await before.start(spec())
+    await before.close()
+    moved = f"{space}-moved"
+    cluster.create_namespace(moved)
+    now = make(cluster.kubeconfig if may else account(cluster, moved, tmp_path / "moved"), moved)
+    await now.open("gateway-1")
+    try:
+        assert await now._watch.until(lambda: True, 10)
+        assert f"is in the Kubernetes namespace {space!r}" in await now.failure("alice", state)
+        await now.stop("alice", state)
+    finally:
+        await now.close()
+    if may:
+        await gone(cluster, space)
+    else:
+        assert f"kubectl -n {space} delete secrets,services,pods -l " in caplog.text
+        assert f"may not list secrets in the Kubernetes namespace {space!r}" in caplog.text
+
+
+async def test_a_gateway_outside_outlives_its_token(
+    cluster: Kubernetes, space: str, tmp_path: Path, kubeconfig: Path
+) -> None:
+    config, token = json.loads(kubeconfig.read_text()), tmp_path / "token"
+    [user] = config["users"]
+    token.write_text(user["user"].pop("token"))
+    user["user"]["tokenFile"] = str(token)
+    renewing = tmp_path / "renewing"
+    renewing.write_text(json.dumps(config))
+    launcher = make(renewing, space)
+    await launcher.open("gateway-1")
+    try:
+        state = await launcher.start(spec())
+        cluster.kubectl("delete", "serviceaccount", ACCOUNT, "-n", space)
+        cluster.kubectl("create", "serviceaccount", ACCOUNT, "-n", space)
+
+        def refused() -> bool:  # the API server believes a token for 10 s
+            tried = ["kubectl", f"--kubeconfig={kubeconfig}", "get", "pods"]
+            return b"logged in" in subprocess.run(tried, capture_output=True, check=False).stderr
+
+        await asyncio.to_thread(eventually, "the token is refused", refused, 30, 0.5)
+        with pytest.raises(SchedulerStartError, match="does not take the gateway's credentials"):
+            await launcher.start(spec("c2"))
+        token.write_text(cluster.token(ACCOUNT, space))
+        await asyncio.sleep(RENEWAL_PAUSE)
+        await launcher.start(spec("c2"))
+        cluster.kubectl("delete", "pod", state["name"], "-n", space)
+        assert await launcher._watch.until(lambda: state["name"] not in launcher._watch.pods, 30)
+        assert "has been deleted" in await launcher.failure("alice", state)
+        for name in ("c1", "c2"):
+            await launcher.stop("alice", launcher.place(name))
+    finally:
+        await launcher.close()
+    await gone(cluster, space)
 
 
 def test_a_kubeconfig_that_is_not_there(tmp_path: Path) -> None:

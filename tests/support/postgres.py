@@ -72,8 +72,8 @@ def running_postgres(user: str, host: str = "") -> Iterator[Postgres]:
         # peer: the socket's other end must be a process of the same account
         options = ["-U", user, "-A", "peer", "-E", "UTF8", "--no-locale", "--no-sync"]
         processes.run([str(programs / "initdb"), "-D", str(data), *options], user)
-        with (data / "pg_hba.conf").open("a") as rules:
-            rules.write("host all all all scram-sha-256\n")
+        rules = data / "pg_hba.conf"
+        rules.write_text(f"host all all all scram-sha-256\n{rules.read_text()}")  # the first that fits counts
         port = free_port() if host else Postgres.port
         options = ["-k", str(directory), "-c", f"listen_addresses={host}", "-c", "fsync=off"]
         options += ["-p", str(port)]

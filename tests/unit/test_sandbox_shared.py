@@ -18,6 +18,7 @@ from htcdaskgateway.client.session_sandbox import (
     DAYS,
     MARKER,
     SessionSandbox,
+    past_sandboxes,
     sandbox_path,
     user_name,
 )
@@ -213,9 +214,17 @@ def test_where_the_configuration_wants_it(tmp_path: Path) -> None:
         sandbox = SessionSandbox.configured("c7")
     assert sandbox.path == tmp_path / user_name() / "c7"
     assert (sandbox.cluster, sandbox.days) == ("c7", DAYS)
-    with dask.config.set({"htcdaskgateway.sandbox-days": 0.5}):
-        assert SessionSandbox.configured("c7").days == 0.5
+    with dask.config.set({"htcdaskgateway.sandbox-days": 1.5}):
+        assert SessionSandbox.configured("c7").days == 1.5
         assert SessionSandbox.configured("c7").path.is_relative_to(Path.home())
+
+
+def test_days_that_would_remove_sandboxes_in_use() -> None:
+    days = dask.config.set({"htcdaskgateway.sandbox-days": 0.04})
+    with days, pytest.raises(ConfigurationError, match=r"0, which is never, or at least 1, not 0\.04\."):
+        SessionSandbox.configured("c7")
+    with dask.config.set({"htcdaskgateway.sandbox-days": 0}):
+        assert SessionSandbox.configured("c7").days == 0
 
 
 @pytest.mark.parametrize("days", ["14", True, -1, float("nan"), [1]])
@@ -284,6 +293,57 @@ def test_a_link_in_its_place(sandbox: SessionSandbox, tmp_path: Path) -> None:
     sandbox.path.symlink_to(tmp_path / "elsewhere")
     assert refused(sandbox).words == "it is a link"
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "good"),
+    [
+        (0o755, None, True),
+        (0o1777, None, True),
+        (0o777, None, False),
+        (0o757, None, False),
+        (0o755, 4242, False),
+    ],
+)
+def test_parents(sandbox: SessionSandbox, mode: int, uid: int | None, good: bool) -> None:
+    """Whoever may rename a directory above could put one of his own in the sandbox's place."""
+    parent = sandbox.path.parent
+    parent.mkdir()
+    parent.chmod(mode)
+    if uid is not None:
+        if os.geteuid():
+            pytest.skip("only root gives directories away")
+        os.chown(parent, uid, -1)
+    if good:
+        sandbox.prepare(CONTENTS)
+        return
+    owner = os.geteuid() if uid is None else uid
+    assert refused(sandbox).words == (
+        f"others could replace it: {parent} is uid {owner}'s, of mode {mode:04o}, and it has to be yours or"
+        " root's, and not writable by everybody unless sticky"
+    )
+    assert not sandbox.path.exists()
+
+
+def test_past_ones_with_secrets(sandbox: SessionSandbox) -> None:
+    def make(name: str, gateway: str = "g1", user: str = "alice", secret: bool = True) -> None:
+        one = SessionSandbox(sandbox.path.parent / f"{user}-{name}", name)
+        one.prepare({"worker.env": "x"} if secret else {})
+        one.write("workers.sub", f'a = b\n+HTCDaskGateway = "{gateway}"\n+HTCDaskUser = "{user}"\nqueue\n')
+
+    make("past")
+    make("of-another-gateway", gateway="g2")
+    make("of-another-user", user="bob")
+    make("without-secrets", secret=False)
+    SessionSandbox(sandbox.path.parent / "not-yet-submitted", "c9").prepare({"worker.env": "x"})
+    (sandbox.path.parent / "no-sandbox").mkdir()
+    (sandbox.path.parent / "no-sandbox" / "dask.pem").touch()
+    [past] = past_sandboxes(sandbox.path.parent, "g1", "alice")
+    assert past == (sandbox.path.parent / "alice-past", "past")
+    past.remove_secrets()
+    assert past_sandboxes(sandbox.path.parent, "g1", "alice") == []
+    assert (past.path / "workers.sub").exists()
+    assert past_sandboxes(Path("/nowhere"), "g1", "alice") == []
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", ".hidden", "a/b", "", "a\n", "a b", "..", "x..y", MARKER])

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from htcdaskgateway.config import setting
-from htcdaskgateway.images.catalogue import ImageCatalogue
+from htcdaskgateway.images.catalogue import ImageCatalogue, own_root
 from htcdaskgateway.images.contents import ImageContents
 from htcdaskgateway.images.errors import ImageUnusableError
 from htcdaskgateway.images.reference import ALIASES, DEFAULT_ROOT, ImageReference
@@ -69,7 +69,7 @@ def images(
     here = versions_here()
     program = runner(apptainer or setting("apptainer", "apptainer")) if run else ""
     registry = ALIASES.get(registry.lower(), registry.lower()) if registry else None
-    catalogue = ImageCatalogue(root or setting("image-root", DEFAULT_ROOT) or DEFAULT_ROOT)
+    catalogue = ImageCatalogue(own_root(root or "", setting("image-root")))
     chosen = (found for found in catalogue.walk(registry) if matches(pattern, found[0]))
     findings = []
     with show.progress() as step:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich import box
+from rich.columns import Columns
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -57,7 +59,12 @@ class ImagesShow:
             table.add_column(name, no_wrap=True)
         for finding in findings:
             table.add_row(str(finding.reference), *self._cells(finding, here))
-        if findings:
+        unlimited = self.output.options.update(max_width=UNLIMITED)
+        longest = max((len(str(finding.reference)) for finding in findings), default=0)
+        folded = max(0, longest - NAME_WIDTH)
+        if self.output.measure(table, options=unlimited).minimum - folded > self.output.width:
+            self._blocks(findings, here)
+        elif findings:
             self.output.print(table)
         for finding in findings:
             if finding.error:
@@ -67,6 +74,15 @@ class ImagesShow:
             else:
                 continue
             self.output.print(Text(f"{finding.reference}: {said}", style), soft_wrap=True)
+
+    def _blocks(self, findings: Sequence[Finding], here: dict[str, str]) -> None:
+        """The same where a line is too short for the columns of a table."""
+        for finding in findings:
+            *versions, fitting = self._cells(finding, here)
+            named = [Text.assemble(f"{name} ", cell) for name, cell in zip(MUST_AGREE, versions, strict=True)]
+            self.output.print(Text(str(finding.reference)), soft_wrap=True)
+            cells = Columns([Text.assemble("fits ", fitting), *named], padding=(0, 3))
+            self.output.print(Padding(cells, (0, 0, 1, 2)))
 
     @staticmethod
     def _cells(finding: Finding, here: dict[str, str]) -> list[Text]:

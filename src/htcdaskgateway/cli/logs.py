@@ -28,7 +28,14 @@ def logs(cluster: str, worker: str | None, tail: int | None, address: str | None
     logged so far. The gateway and its authentication are those of Dask's configuration.
     """
     found = asyncio.run(ask(cluster, worker, tail, address))
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else str(found))
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else readable(str(found)))
+
+
+def readable(text: str) -> str:
+    """Give what others wrote without what a terminal would act on; ends of lines and tabs stay."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")  # a progress bar's
+    unknown = "\N{REPLACEMENT CHARACTER}"
+    return "".join(one if one.isprintable() or one in "\n\t" else unknown for one in lines)
 
 
 async def ask(cluster: str, worker: str | None, tail: int | None, address: str | None) -> Logs:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from htcdaskgateway.condor import wire
-from htcdaskgateway.condor.schedd import Action, Schedd, SubmitDescription
+from htcdaskgateway.condor.schedd import Action, Schedd, Settles, SubmitDescription
 from htcdaskgateway.errors import HTCDaskError, SandboxError, ScheddSilentError
 
 MOST_LINES = 100_000
@@ -75,6 +75,8 @@ async def _submit(order: Mapping[str, Any], schedd: Schedd, place: Place) -> obj
 
 async def _query(order: Mapping[str, Any], schedd: Schedd, place: Place) -> object:
     gateway, cluster = wire.line(order["gateway"]), wire.line(order["cluster"])
+    if order.get("seek") is True and isinstance(schedd, Settles):
+        await schedd.settle(gateway, [cluster])
     return wire.jobs_to_json(await schedd.query(gateway, cluster))
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from random import random
 
-from htcdaskgateway.client.settings import number, texts
+from htcdaskgateway.client.settings import names_of, number, texts
 from htcdaskgateway.condor.access import INTERFACES, Access
 from htcdaskgateway.condor.names import check_names
 from htcdaskgateway.condor.schedd import Schedd
@@ -24,8 +24,9 @@ def configured_access() -> Access:
         As of `Access`. ``auto``: the tools if there is a ``condor_submit``, which is what the site wants
         its users to use and may have wrapped; else the bindings.
     ``schedd``
-        Its name; empty: this host's, or the one that a wrapper chooses. ``any``, or several names with
-        blanks between them: one of the pool's, or of these, the less it has to do the more likely.
+        Its name; empty: this host's, or the one that a wrapper chooses. ``any``, or several names, a
+        list or with blanks between them: one of the pool's, or of these, the less it has to do the more
+        likely.
     ``pool``, ``tools``, ``timeout``
         Address of the collector, paths of single programs, seconds.
 
@@ -40,7 +41,7 @@ def configured_access() -> Access:
             f" auto, {', '.join(INTERFACES)}, not {interface!r}."
         )
     programs = texts("condor.tools")
-    names = setting("condor.schedd").split()
+    names = names_of("condor.schedd")
     choose = len(names) > 1 or names == [ANY]
     access = Access(
         interface=_found(programs) if interface == "auto" else interface,

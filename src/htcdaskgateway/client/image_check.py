@@ -8,7 +8,6 @@ from htcdaskgateway.client.images import Choice, ask_itself, comparison
 from htcdaskgateway.images.errors import ImageDoubtWarning, ImageUnusableError
 from htcdaskgateway.versions import VersionTable
 
-NO_DASK = "there is no dask in its PATH"
 WARN = 'check_versions="warn" starts it all the same;'
 
 
@@ -30,7 +29,7 @@ async def check_image(choice: Choice) -> None:
         return
     table = comparison(choice)
     if contents.runs_dask is False and table.agrees:  # else the table says more
-        why = next((note for note in contents.notes if note.startswith(NO_DASK)), NO_DASK)
+        why = contents.notes[0]  # what is in front of it would leave it in doubt
         if choice.check != "warn":
             lines = [*await alternatives(choice), f"{WARN} expect jobs that fail at once."]
             raise ImageUnusableError(contents.path, why, "\n".join(lines))

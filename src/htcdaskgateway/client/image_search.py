@@ -34,6 +34,8 @@ class Search:
     ----------
     found : list of ImageReference
         The nearest first.
+    doubtful : set of ImageReference
+        Of them, those of which what was read could be wrong.
     total : int or None
         How many others of this name there are; None while that is not known.
     read : int
@@ -43,6 +45,7 @@ class Search:
     def __init__(self, choice: Choice) -> None:
         self.choice = choice
         self.found: list[ImageReference] = []
+        self.doubtful: set[ImageReference] = set()
         self.total: int | None = None
         self.read = 0
 
@@ -58,20 +61,29 @@ class Search:
         except ImageUnusableError:
             return
         self.total = len(nearest)
-        for finding in survey((one, catalogue.path(one)) for one in nearest[:MOST_READ]):
+        images = ((one, catalogue.path(one)) for one in nearest[:MOST_READ])
+        for finding in survey(images, command=self.choice.command):
             if finding.contents is not None:
                 self.read += 1
                 if finding.contents.runs_dask is not False and fits(here, finding.versions):
+                    if finding.is_doubtful:
+                        self.doubtful.add(finding.reference)
                     self.found.append(finding.reference)
-            if len(self.found) == MOST_NAMED or time.monotonic() > end:
+            if len(self.sure) == MOST_NAMED or time.monotonic() > end:
                 break
 
     @property
+    def sure(self) -> list[ImageReference]:
+        """Those found that are not in doubt."""
+        return [one for one in list(self.found) if one not in self.doubtful]  # a thread may still add some
+
+    @property
     def lines(self) -> tuple[str, ...]:
-        """What there is to say of it."""
-        if found := list(self.found):  # a thread may still be adding to it
-            names = [one.name if one.registry == self.choice.registry else str(one) for one in found]
-            return ("Of this name, these fit this notebook:", *(f'  image="{name}"' for name in names))
+        """What there is to say of it: the sure ones first."""
+        sure, found = self.sure, list(self.found)
+        if found:
+            named = [*sure, *(one for one in found if one not in sure)][:MOST_NAMED]
+            return ("Of this name, these fit this notebook:", *(self._line(one) for one in named))
         listed = "`htcdask images --fits` lists those that do."
         if self.total is None or (self.total and not self.read):
             return (f"Other images of this name could not be read in time. {listed}",)
@@ -79,6 +91,10 @@ class Search:
             none = f"Of the {self.read} of this name that were read in time, none fits this notebook"
             return (f"{none}; {self.total - self.read} more were not read. {listed}",)
         return (f"No other image of this name fits this notebook. {listed}",)
+
+    def _line(self, one: ImageReference) -> str:
+        name = one.name if one.registry == self.choice.registry else str(one)
+        return f'  image="{name}"{" (in doubt)" if one in self.doubtful else ""}'
 
 
 def nearest_first(wanted: ImageReference, others: Iterable[ImageReference]) -> list[ImageReference]:
@@ -91,9 +107,10 @@ def nearest_first(wanted: ImageReference, others: Iterable[ImageReference]) -> l
 
 
 async def fitting_tags(choice: Choice) -> tuple[str, ...] | None:
-    """Give tags of the name that fit this notebook, the newest first; None if no image could be read."""
+    """Give tags of the name that fit this notebook for sure, the newest first; None if nobody can tell."""
     search = await _searched(choice)
-    return tuple(one.tag for one in list(search.found)) if search.read else None
+    tags = tuple(one.tag for one in search.sure)
+    return tags if tags or (search.read and not search.found) else None
 
 
 async def alternatives(choice: Choice) -> tuple[str, ...]:

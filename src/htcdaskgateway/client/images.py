@@ -12,7 +12,7 @@ from htcdaskgateway.client.image_search import fitting_tags
 from htcdaskgateway.client.site import SiteFacts
 from htcdaskgateway.config import setting
 from htcdaskgateway.errors import InvalidRequestError, shown
-from htcdaskgateway.images.catalogue import ImageCatalogue
+from htcdaskgateway.images.catalogue import ImageCatalogue, own_root
 from htcdaskgateway.images.contents import ImageContents, read_image
 from htcdaskgateway.images.errors import (
     ImageReferenceError,
@@ -50,6 +50,8 @@ class Choice:
         ``error``, ``warn``, ``off``; empty: nothing is ever checked.
     root, registry : str
         The image root, and the registry of references that name none.
+    command : str
+        The program in the image that is started as a worker.
     contents : ImageContents or None
         What was read in the image.
     unread : str
@@ -60,6 +62,7 @@ class Choice:
     check: str = ""
     root: str = ""
     registry: str = ""
+    command: str = "dask"
     contents: ImageContents | None = None
     unread: str = ""
 
@@ -125,7 +128,9 @@ def decide(wanted: Wish, site: SiteFacts, options: Mapping[str, Any]) -> Choice:
         return Choice(check=check)
     default = setting("image", site.image)
     image = (options.get("image") or default) if wanted.image is None else wanted.image
-    default, image = (site.environments.get(name, name) for name in (default, image))
+    default, image = (
+        site.environments.get(name, name) if isinstance(name, str) else name for name in (default, image)
+    )
     if (wanted.image is None and not image) or (not site.is_ours and (wanted.image is None or not check)):
         return Choice(check=check)
     registry = options.get("image_registry") or setting("image-registry", site.image_registry)
@@ -138,7 +143,8 @@ def decide(wanted: Wish, site: SiteFacts, options: Mapping[str, Any]) -> Choice:
         )
     except ImageReferenceError as error:
         raise ImageReferenceError(error.reference, error.why, tuple(site.environments)) from None
-    return Choice(reference, check, setting("image-root", site.image_root), registry)
+    root = own_root(setting("image-root"), site.image_root)
+    return Choice(reference, check, root, registry, site.worker_program)
 
 
 def checks(site: SiteFacts) -> str:
@@ -169,7 +175,8 @@ async def look(choice: Choice) -> Choice:
         reference, path = catalogue.find(wanted)
         found = replace(choice, image=reference)
         try:
-            return replace(found, contents=read_image(path, [*MUST_AGREE[1:], *SHOWN]))
+            packages = [*MUST_AGREE[1:], *SHOWN]
+            return replace(found, contents=read_image(path, packages, command=choice.command))
         except ImageUnreadableError as error:
             if choice.check == "warn":
                 return replace(found, unread=error.sentence)
@@ -178,7 +185,10 @@ async def look(choice: Choice) -> Choice:
     try:
         return await in_thread(find_and_read, READ_SECONDS)
     except TagMissingError as error:
-        raise TagMissingError(error.reference, error.tags, await fitting_tags(choice)) from None
+        # As it was found: Docker's own images have a repository that people leave out.
+        repository = error.reference.removeprefix(f"{wanted.registry}/")
+        named = replace(choice, image=replace(wanted, repository=repository))
+        raise TagMissingError(error.reference, error.tags, await fitting_tags(named)) from None
     except asyncio.TimeoutError:
         raise ImageUnusableError(
             str(catalogue.path(wanted)),

@@ -14,17 +14,28 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from htcdaskgateway.client.settings import number
-from htcdaskgateway.condor.quoting import submit_value
+from htcdaskgateway.condor.quoting import attribute_value, submit_value
 from htcdaskgateway.config import NAMESPACE, setting
 from htcdaskgateway.errors import ConfigurationError, HTCDaskError, InvalidRequestError, SandboxError
-from htcdaskgateway.sandbox import Sandbox, private_directory, write_private
+from htcdaskgateway.sandbox import (
+    SECRETS,
+    SUBMIT_DESCRIPTION,
+    Sandbox,
+    end_of,
+    private_directory,
+    write_private,
+)
 
 TEMPLATE = "~/.local/state/htcdaskgateway/sandboxes/{cluster}"
 DAYS = 14.0
+LEAST_DAYS = 1.0
 MARKER = ".htcdask-sandbox"  # only a directory with this file in it is ever removed
 MOST_ENTRIES = 10_000  # of the root, which others may use as well
+MOST_TEXT = 2**22  # bytes of a submit description: names of workers, a few hundred bytes besides
+UID_MAP, OVERFLOW_UID = Path("/proc/self/uid_map"), Path("/proc/sys/kernel/overflowuid")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*")
 
@@ -98,7 +109,13 @@ class SessionSandbox(Sandbox):
         ConfigurationError
         """
         path = sandbox_path(setting("sandbox", TEMPLATE), user_name(), cluster)
-        return cls(path, cluster, number("sandbox-days", DAYS, 0))
+        days = number("sandbox-days", DAYS, 0)
+        if 0 < days < LEAST_DAYS:  # one in use is marked every hour, and its files are not
+            raise ConfigurationError(
+                f"{NAMESPACE}.sandbox-days in Dask's configuration must be 0, which is never,"
+                f" or at least {LEAST_DAYS:g}, not {days:g}."
+            )
+        return cls(path, cluster, days)
 
     def prepare(self, contents: Mapping[str, str]) -> None:
         """Write these files, in the directory as it should be, whatever happened to it since.
@@ -115,6 +132,7 @@ class SessionSandbox(Sandbox):
         with self._trouble():
             if self.path.is_symlink():
                 raise SandboxError(str(self.path), "it is a link")
+            check_parents(self.path)
             private_directory(self.path, "the sandbox")
             write_private(self.path / MARKER, f"{self.cluster}\n")
             super().prepare(contents)
@@ -169,6 +187,65 @@ class SessionSandbox(Sandbox):
                 shutil.rmtree(path, ignore_errors=True)  # follows no links
                 removed.append(path)
         return [path for path in removed if not path.exists()]
+
+
+class PastSandbox(NamedTuple):
+    """A sandbox with secrets in it; of which cluster."""
+
+    path: Path
+    cluster: str
+
+    def remove_secrets(self) -> None:
+        """Never fails."""
+        SessionSandbox(self.path, self.cluster).remove_secrets()
+
+
+def past_sandboxes(root: Path, gateway: str, user: str) -> list[PastSandbox]:
+    """Sandboxes in this directory that hold secrets of clusters of one gateway and one user; never fails.
+
+    Whose they are is what the submit description in them says: jobs of it were submitted, or were to be.
+    """
+    names = {
+        f"+HTCDaskGateway = {attribute_value(gateway, 'The instance id')}",
+        f"+HTCDaskUser = {attribute_value(user, 'The user name')}",
+    }
+    found = []
+    for path in _sandboxes(root):
+        if any(os.path.lexists(path / name) for name in SECRETS):
+            cluster = (end_of(path / MARKER, 200) or "").strip()
+            if cluster and names <= set((end_of(path / SUBMIT_DESCRIPTION, MOST_TEXT) or "").splitlines()):
+                found.append(PastSandbox(path, cluster))
+    return found
+
+
+def check_parents(path: Path) -> None:
+    """See that nobody else could put another directory in the sandbox's place.
+
+    Raises
+    ------
+    SandboxError
+        One of its parents belongs to somebody else, or everybody may write to it and it is not sticky.
+    """
+    trusted = {0, os.geteuid(), *_strangers()}
+    for parent in path.resolve().parents:
+        try:
+            found = parent.stat()
+        except FileNotFoundError:  # to be made
+            continue
+        open_to_all = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+        if found.st_uid not in trusted or open_to_all:
+            whose = f"{parent} is uid {found.st_uid}'s, of mode {found.st_mode & 0o7777:04o}"
+            wanted = "yours or root's, and not writable by everybody unless sticky"
+            raise SandboxError(str(path), f"others could replace it: {whose}, and it has to be {wanted}")
+
+
+def _strangers() -> set[int]:
+    """As whose a container shows the directories of the machine's root, if it does not know of that."""
+    try:
+        whole = UID_MAP.read_text().split() == ["0", "0", "4294967295"]
+        return set() if whole else {int(OVERFLOW_UID.read_text())}
+    except (OSError, ValueError):
+        return set()
 
 
 def _why(error: ConfigurationError) -> str:

@@ -44,6 +44,23 @@ def texts(name: str) -> dict[str, str]:
     return dict(value)
 
 
+def names_of(name: str) -> list[str]:
+    """Give a setting that is a name, or several: a list, or a text with blanks between them.
+
+    Raises
+    ------
+    ConfigurationError
+        It is neither.
+    """
+    value = _value(name)
+    if value is None:
+        return []
+    names = value.split() if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(one, str) and one for one in names):
+        raise _unusable(name, "a text or a list of texts", value)
+    return list(names)
+
+
 def _value(name: str) -> object:
     value: object = dask.config.get(f"{NAMESPACE}.{name}", None)
     return value

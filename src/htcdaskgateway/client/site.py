@@ -38,6 +38,8 @@ class SiteFacts:
         What the jobs that a session submits are given of the user's credentials.
     environments : mapping of str to str
         Names that stand for image references.
+    worker_program : str
+        What is started in an image as a worker.
     """
 
     runtime: str = ""
@@ -49,6 +51,7 @@ class SiteFacts:
     submitter: str = "gateway"
     credentials: Policy = NOTHING
     environments: Mapping[str, str] = field(default_factory=dict)
+    worker_program: str = "dask"
 
     @property
     def is_ours(self) -> bool:

@@ -22,6 +22,7 @@ from htcdaskgateway.client.carry_out import carry_out
 from htcdaskgateway.client.condor_access import configured_access
 from htcdaskgateway.client.conversation import DONE, SUBMITTER, Conversation, TooLargeError, one_line
 from htcdaskgateway.client.credential_delivery import Delivery, scheduler_of
+from htcdaskgateway.client.leftovers import Leftovers
 from htcdaskgateway.client.own_process import has_ended, this_process
 from htcdaskgateway.client.session_credentials import LOOK_PERIOD, SessionCredentials
 from htcdaskgateway.client.session_place import FILES_TIMEOUT, SessionPlace
@@ -38,6 +39,8 @@ CLOSE_SECONDS = 10.0  # for schedds and files, when all is said
 CLEAN_SECONDS = 120.0
 WATCHER = "watcher"
 KEEP_PERIOD = 3600.0  # seconds between two marks that the sandbox is in use
+FIRST_LOOK = 2.0  # seconds after which what is left over is looked for: orders go first
+EXIT_GRACE = 2.0  # seconds of these in which jobs of a cluster that was shut down may end by themselves
 
 _running: weakref.WeakSet[Submitter] = weakref.WeakSet()
 
@@ -159,11 +162,15 @@ class Submitter:
         """
         with self._lock:
             self._stopped = self._stopped or stopped
-            after = FINISH_SECONDS if stopped else 0.0
-            self._leave_after = after if self._leave_after is None else min(after, self._leave_after)
+        self.hurry(FINISH_SECONDS if stopped else 0.0)
+
+    def hurry(self, seconds: float) -> None:
+        """Python ends: what was to take longer is begun after so many seconds."""
+        with self._lock:
+            self._leave_after = seconds if self._leave_after is None else min(seconds, self._leave_after)
             if self._loop is not None and self._conversation is not None:
                 with contextlib.suppress(RuntimeError):  # it has ended meanwhile
-                    self._loop.call_soon_threadsafe(self._conversation.leave, after)
+                    self._loop.call_soon_threadsafe(self._conversation.leave, seconds)
 
     def join(self, timeout: float) -> bool:
         """Wait until the thread has ended; whether it has."""
@@ -194,7 +201,8 @@ class Submitter:
             self._place.renew_x509,
             partial(scheduler_of, gateway, self.cluster),
         )
-        keepers = (self._keep_files(), self._keep_credentials(delivery))
+        leftovers = Leftovers(self.access, self.sandbox.path.parent, partial(self._ask_mine, gateway))
+        keepers = (self._keep_files(), self._keep_clean(leftovers), self._keep_credentials(delivery))
         keeping = [asyncio.ensure_future(keeper) for keeper in keepers]
         try:
             await conversation.run()
@@ -245,6 +253,19 @@ class Submitter:
             with contextlib.suppress(asyncio.TimeoutError):
                 await in_thread(self.sandbox.keep, CLEAN_SECONDS)
 
+    async def _keep_clean(self, leftovers: Leftovers) -> None:
+        """Remove what clusters without a session have left, now and every hour."""
+        await asyncio.sleep(FIRST_LOOK)
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(leftovers.clean(), CLEAN_SECONDS)
+            await asyncio.sleep(KEEP_PERIOD)
+
+    @staticmethod
+    async def _ask_mine(gateway: HTCGateway) -> object:
+        told: object = await (await gateway._request("GET", f"{gateway.address}/api/v1/mine")).json()
+        return told
+
     async def _keep_credentials(self, delivery: Delivery) -> None:
         """Give jobs and workers what the user renews."""
         credentials = self._credentials
@@ -279,8 +300,8 @@ def _at_exit() -> None:
     cleanup_lingering_clusters()
     end = time.monotonic() + EXIT_SECONDS
     for submitter in submitters:
-        if submitter._leave_after is None:
-            submitter.end()
+        # Jobs of one that was shut down are removed then, whatever grace the gateway would give them.
+        submitter.hurry(EXIT_GRACE if submitter._stopped else 0.0)
     for submitter in submitters:
         submitter.join(max(0.0, end - time.monotonic()))
 

@@ -13,7 +13,7 @@ from htcdaskgateway.errors import InvalidRequestError
 X509_UNTIL = "HTCDaskX509Until"  # when a job's X.509 proxy ends, seconds since the epoch
 QUEUE_ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "RemoteHost",
-    "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "HTCDaskCluster", "HTCDaskWorker",
+    "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "HTCDaskCluster", "HTCDaskUser", "HTCDaskWorker",
     "ExitBySignal", "ExitCode", "ExitSignal", "StageInFinish", "StageOutFinish", X509_UNTIL,
 )  # fmt: skip
 OUTPUT_ATTRIBUTES = (
@@ -108,6 +108,7 @@ def observed(ad: Mapping[str, Any]) -> ObservedJob:
         exit_signal=exit_signal,
         fetchable=fetchable(ad),
         x509_until=float(ad.get(X509_UNTIL) or 0),
+        user=str(ad.get("HTCDaskUser") or ""),
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from htcdaskgateway.condor.ads import X509_UNTIL
 from htcdaskgateway.condor.quoting import attribute_value, check_line, instance_id, submit_value
 from htcdaskgateway.condor.schedd import SubmitDescription
 from htcdaskgateway.errors import ConfigurationError, InvalidRequestError, shown
@@ -16,6 +17,7 @@ INPUT_FILES = ("dask.crt", "dask.pem", "worker.env")
 EVENT_LOG = "events.log"
 WORKER_EVENT_LOG = "worker-$(worker_name).log"  # the schedd keeps spooled jobs apart from each other
 OUTPUT_LIFETIME = 86400  # seconds that it keeps the output of a spooled job which nobody fetches
+X509_GRACE = 3600  # seconds after the end of an idle job's X.509 proxy in which its user may renew it
 
 # An argument of the job and a part of file names: it begins with no "-" and is no "..".
 _WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -63,6 +65,8 @@ class JobRequest:
         A job is removed when it has run this many seconds; 0: no limit.
     held_lifetime : int
         A job is removed when it was held this many seconds.
+    idle_lifetime : int
+        A job is removed when it has waited for a slot this many seconds; 0: no limit.
     lease : int
         For how many seconds a job outlives the contact between access point and execute point; 0:
         HTCondor's default.
@@ -86,6 +90,7 @@ class JobRequest:
     disk: int = 0
     worker_lifetime: int = 0
     held_lifetime: int = 600
+    idle_lifetime: int = 0
     lease: int = 0
     spool: bool = False
     accounting_group_user: str = ""
@@ -153,6 +158,10 @@ def _periodic_remove(request: JobRequest) -> str:
     terms = [f"(JobStatus =?= 5 && time() - EnteredCurrentStatus > {held})"]
     if lifetime := _at_least(0, request.worker_lifetime, "worker_lifetime"):
         terms.append(f"(JobStatus =?= 2 && time() - JobCurrentStartDate > {lifetime})")
+    # Of a cluster that has ended, and whose session has gone, nobody else removes those that wait.
+    if idle := _at_least(0, request.idle_lifetime, "idle_lifetime"):
+        terms.append(f"(JobStatus =?= 1 && time() - EnteredCurrentStatus > {idle})")
+    terms.append(f"(JobStatus =?= 1 && time() - ({X509_UNTIL} ?: time()) > {X509_GRACE})")
     return " || ".join(terms)
 
 

@@ -18,7 +18,15 @@ from htcdaskgateway.condor.match import MatchExpression
 from htcdaskgateway.condor.quoting import cluster_name, constraint_value, submit_value
 from htcdaskgateway.condor.schedd import X509_MARGIN
 
-ATTRIBUTES = ("ClusterId", "ProcId", "StageInFinish")
+ATTRIBUTES = ("ClusterId", "ProcId", "StageInFinish", "x509userproxy")
+OTHERS_FILE = (
+    "They run with the X.509 proxy file of a session that submitted before, in another sandbox: this session"
+    " renews its own file only."
+)
+REMEDY = (
+    "Renew the X.509 proxy where that session ran, and attach one there; or start the workers anew:"
+    " scale(0), then scale(n)."
+)
 _TOGETHER = 20  # jobs of one call; each takes a schedd some 0.1 s, in which it does nothing else
 
 
@@ -84,11 +92,12 @@ async def renew(
     Raises
     ------
     NotRenewedError
-        Some could not be given it; the others were.
+        Some could not be given it; the others were. Also if some run with the file of another session.
     """
     ads = await queue.select(_outdated(cluster, path, int(until)))
     spooled = [job_id(ad) for ad in ads if ad.get("StageInFinish")]
-    if in_place := [job_id(ad) for ad in ads if not ad.get("StageInFinish")]:
+    others = [job_id(ad) for ad in ads if not ad.get("StageInFinish") and _file_of(ad) != path]
+    if in_place := [job_id(ad) for ad in ads if not ad.get("StageInFinish") and _file_of(ad) == path]:
         await queue.change(in_place, X509_UNTIL, str(int(until)))
     end = clock() + seconds
     refused: dict[str, str] = {}
@@ -105,15 +114,26 @@ async def renew(
         done += len(batch)
     if refused:
         raise NotRenewedError(queue.name, tuple(refused), next(iter(refused.values())))
-    return len(spooled) - done + again
+    left = len(spooled) - done + again
+    if others and not left:
+        raise NotRenewedError(queue.name, others, OTHERS_FILE, REMEDY)
+    return left
+
+
+def _file_of(ad: Mapping[str, Any]) -> str:
+    """Path of a job's X.509 proxy; HTCondor does not heed upper and lower case in names of attributes."""
+    return next((str(value) for name, value in ad.items() if name.lower() == "x509userproxy"), "")
 
 
 def _outdated(cluster: str, path: str, until: int) -> str:
-    """Select the cluster's jobs that say otherwise; of those that were not spooled, with this very file."""
-    has_it = f"StageInFinish =!= undefined || x509userproxy =?= {constraint_value(path, 'The path')}"
+    """Select the cluster's jobs that say otherwise.
+
+    Of those that were not spooled, and have another file, only what runs: HTCondor lets it run on.
+    """
+    has_it = f"x509userproxy =?= {constraint_value(path, 'The path')}"
     return (
         f'HTCDaskCluster =?= "{cluster_name(cluster)}" && JobStatus =!= 3 && JobStatus =!= 4'
-        f" && {X509_UNTIL} != {until} && ({has_it})"
+        f" && {X509_UNTIL} != {until} && (StageInFinish =!= undefined || {has_it} || JobStatus =?= 2)"
     )
 
 

@@ -45,6 +45,8 @@ class ObservedJob:
         It has completed, and waits in the queue for its output to be fetched.
     x509_until : float
         When its X.509 proxy ends, seconds since the epoch; 0: it has none, or one that nobody renews.
+    user : str
+        Whose worker it is, by the name that the gateway knows.
     """
 
     job_id: str
@@ -60,6 +62,7 @@ class ObservedJob:
     exit_signal: int | None = None
     fetchable: bool = False
     x509_until: float = 0.0
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,28 @@ class Schedd(Protocol):
 
     async def close(self) -> None:
         """Give back threads and processes."""
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A schedd of which it may turn out late which one of the pool it is."""
+
+    async def settle(self, gateway: str, lost: Sequence[str]) -> None:
+        """Find out which schedd it is, if its name is not known: before jobs are submitted, or looked for.
+
+        Parameters
+        ----------
+        gateway : str
+            Instance id that the jobs carry.
+        lost : sequence of str
+            Names of clusters that may have jobs already, of which nobody knows what schedd has them: they
+            are looked for.
+
+        Raises
+        ------
+        ScheddUnavailableError, ScheddSilentError
+            Not now; nothing was submitted.
+        """
 
 
 @runtime_checkable

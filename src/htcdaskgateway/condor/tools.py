@@ -18,6 +18,7 @@ from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, SubmitDe
 from htcdaskgateway.condor.tools_calls import ToolsCalls, talks_only
 from htcdaskgateway.errors import (
     ActionRefusedError,
+    ConfigurationError,
     ScheddSilentError,
     ScheddUnavailableError,
     SubmitRefusedError,
@@ -30,6 +31,7 @@ _DENIED = re.compile(r"^Permission denied to .*$", re.MULTILINE)
 _NONE_FOUND = re.compile(r"^Job \d+\.\d+ (not found|not .* to be)", re.MULTILINE)
 _IDS = 1000  # in one constraint: one argument of a program has at most 128 KiB
 _SEARCHES = 5  # through all queues of the pool, after which jobs have left it
+_CLUSTERS = 100  # whose jobs are looked for at a time
 _SCHEDDS = 50  # that are asked for jobs which a wrapper has submitted somewhere
 
 
@@ -84,6 +86,22 @@ class ToolsSchedd:
         return self._calls.name
 
     async def submit(self, description: SubmitDescription) -> list[str]:
+        await self._find_schedd()
+        if not self.name:  # whatever becomes of it: the jobs may be anywhere from now on
+            self._sought, self._searches = _like(description), 0
+        try:
+            ids = await self._submit(description)
+        except (SubmitRefusedError, ScheddUnavailableError, ConfigurationError):
+            self._sought = ""
+            raise
+        if not self.name:
+            self._sought, self._searches = _jobs_of(ids[0].partition(".")[0], description), 0
+            # The jobs are submitted; if they are not found now, the next call finds them, or fails.
+            with contextlib.suppress(ScheddUnavailableError, ScheddSilentError):
+                await self._find_schedd()
+        return ids
+
+    async def _submit(self, description: SubmitDescription) -> list[str]:
         number = len(description.worker_names)
         what = f"the submit of {number} jobs"
         # 0600, and gone afterwards; the sandbox keeps one for people to read
@@ -98,19 +116,14 @@ class ToolsSchedd:
         if len(submitted) != 1 or int(next(iter(submitted))[0]) != number:
             raise ScheddSilentError(self.name, what, self._calls.timeout, output.words)
         cluster = submitted.pop()[1]
-        if not self.name:
-            self._sought, self._searches = _jobs_of(cluster, description), 0
-            # The jobs are submitted; if they are not found now, the next call finds them, or fails.
-            with contextlib.suppress(ScheddUnavailableError, ScheddSilentError):
-                await self._find_schedd()
         return [f"{cluster}.{index}" for index in range(number)]
 
     async def query(self, gateway: str, cluster: str = "") -> list[ObservedJob]:
         await self._find_schedd()
         constraint = ads.of_gateway(gateway, cluster)
         found = await self._queue("a query", constraint, (*ads.QUEUE_ATTRIBUTES, "GlobalJobId"))
-        if found and not self.name:
-            self._calls.name = _schedd_of(found[0])
+        if found and not self.name and (cluster or not self._calls.identity):  # else maybe another user's
+            self._keep_to(found[0])
         return [ads.observed(ad) for ad in found]
 
     async def act(self, action: Action, job_ids: Sequence[str]) -> int:
@@ -145,6 +158,13 @@ class ToolsSchedd:
 
     async def renew_x509(self, cluster: str, path: str, until: float) -> int:
         return await renewing.renew(self, cluster, path, until, self._calls.timeout, time.monotonic)
+
+    async def settle(self, gateway: str, lost: Sequence[str]) -> None:
+        """As `Settles`: a wrapper may have submitted them for a process that has ended since."""
+        if lost and not self.name and not self._sought and "condor_submit" in self._calls.wrapped:
+            clusters = (f"({ads.of_gateway(gateway, cluster)})" for cluster in lost[:_CLUSTERS])
+            self._sought, self._searches = " || ".join(clusters), 0
+        await self._find_schedd()
 
     async def close(self) -> None:
         """Nothing is kept between calls but the way to the token."""
@@ -192,17 +212,27 @@ class ToolsSchedd:
         """
         if not self._sought:
             return
-        found = await self._queue("a query", self._sought, ("GlobalJobId",))
-        if not found and "condor_submit" in self._calls.wrapped:
+        found: list[dict[str, Any]] = []
+        wrapped = "condor_submit" in self._calls.wrapped
+        try:
+            found = await self._queue("a query", self._sought, ("GlobalJobId",))
+        except ScheddUnavailableError:
+            if not wrapped:  # which may be there because this host has no schedd
+                raise
+        if not found and wrapped:
             found = await self._search(self._sought)
             self._searches += 1
             if not found and self._searches < _SEARCHES:
                 raise ScheddUnavailableError("", f"No schedd shows the jobs with {self._sought}")
         if found:
-            self._calls.name = _schedd_of(found[0])
-            if self._calls.wrapped & {"condor_submit", "condor_q"}:
-                self._where = self._calls.at(self.name)
+            self._keep_to(found[0])
         self._sought = ""
+
+    def _keep_to(self, ad: Mapping[str, Any]) -> None:
+        """Let all calls from now on go to the schedd of this job."""
+        self._calls.name = _schedd_of(ad)
+        if self._calls.wrapped & {"condor_submit", "condor_q"}:
+            self._where = self._calls.at(self.name)
 
     async def _search(self, constraint: str) -> list[dict[str, Any]]:
         """Ask the schedds of the pool one after another."""
@@ -268,8 +298,16 @@ class ToolsSchedd:
 
 def _jobs_of(cluster: str, description: SubmitDescription) -> str:
     """Write the constraint that selects the jobs of one submit, whichever schedd has them."""
-    gateway = classad_text(expand(description.commands.get("+HTCDaskGateway", '""'), ""))
-    return f"ClusterId == {cluster}" + (f" && {ads.of_gateway(gateway)}" if gateway else "")
+    return " && ".join(filter(None, (f"ClusterId == {cluster}", _like(description))))
+
+
+def _like(description: SubmitDescription) -> str:
+    """Write the constraint that selects all jobs of the same cluster; empty if they do not say theirs."""
+    gateway, cluster = (
+        classad_text(expand(description.commands.get(f"+HTCDask{name}", '""'), ""))
+        for name in ("Gateway", "Cluster")
+    )
+    return ads.of_gateway(gateway, cluster) if gateway else ""
 
 
 def _schedd_of(ad: Mapping[str, Any]) -> str:

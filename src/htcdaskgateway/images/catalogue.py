@@ -25,6 +25,7 @@ from htcdaskgateway.images.listing import is_dir, is_image, listing, reference_o
 from htcdaskgateway.images.reference import (
     ALIASES,
     DEFAULT_REGISTRY,
+    DEFAULT_ROOT,
     DOCKER_REGISTRY,
     ImageReference,
     is_registry,
@@ -33,6 +34,12 @@ from htcdaskgateway.images.reference import (
 
 _NEAREST = 3
 _NEAREST_SECONDS = 5.0
+
+
+def own_root(*given: str) -> str:
+    """Give the first image root that is not empty, or the default; ``~`` is a person's home."""
+    root = next(filter(None, given), DEFAULT_ROOT)
+    return root if "\0" in root else os.path.expanduser(root)  # noqa: PTH111, Path's raises
 
 
 class ImageCatalogue:

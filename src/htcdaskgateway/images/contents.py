@@ -43,7 +43,7 @@ class ImageContents:
     notes : tuple of str
         What is doubtful about it.
     runs_dask : bool or None
-        Whether the image's PATH has the command ``dask``; None where that cannot be known.
+        Whether the image has the command ``dask`` and it could start; None where that cannot be known.
     """
 
     path: str
@@ -76,7 +76,7 @@ def read_image(
         The records of these are opened and checked. Without it all packages are given, by the names of
         their records, which is faster.
     command : str, optional
-        The program of the image whose Python it is.
+        The program of the image whose Python it is: a name, or an absolute path.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def _read(
     if program is None:
         denied = f"; this account may not look into {', '.join(sorted(files.denied))}" if files.denied else ""
         why = printable(f"it has no Python in {':'.join(environment.path)}{denied}")
-        if which(files, environment.path, command) or not _knows_path(files, environment):
+        if which(files, environment.path, command) or not _is_sure(files, environment, command):
             raise ImageUnreadableError(files.root, why, run_instead(files.root))
         raise ImageUnusableError(files.root, why, run_instead(files.root))
     if program.is_guess:
@@ -146,11 +146,14 @@ def _read(
     programs = files.resolve(program.path.rpartition("/")[0])
     seen = {**files.listed, **files.consulted, programs: files.identify(programs)}
     executable = printable(program.path)
-    runs = True if program.command else False if _knows_path(files, environment) else None
+    runs: bool | None = bool(program.command) and not program.cannot_start
+    if not runs and not _is_sure(files, environment, command):
+        runs = None
     return ImageContents(files.root, installation.version, executable, versions, notes, runs), seen
 
 
-def _knows_path(files: ImageFiles, environment: ContainerEnvironment) -> bool:
-    """Whether what was not found in PATH is not there: all of PATH is known, the image's, and in reach."""
-    mounted = any(is_mounted(directory) for directory in environment.path)
+def _is_sure(files: ImageFiles, environment: ContainerEnvironment, command: str) -> bool:
+    """Whether what was not found is not there: all of PATH is known, the image's, and in reach."""
+    places = [command] if command.startswith("/") else environment.path
+    mounted = any(is_mounted(place) for place in places)
     return not (environment.notes or files.denied or mounted)

@@ -84,6 +84,8 @@ def container_environment(files: ImageFiles) -> ContainerEnvironment:
             continue
         if name == "90-environment.sh" and "PATH" not in shell.variables:
             _add_default(shell)
+        if shell.is_spent:
+            continue  # which was said of the script before it
         script = files.read(path, _MAX_SCRIPT)
         if len(script) == _MAX_SCRIPT:
             shell.notes.append(f"{path} is too long to be read")

@@ -85,6 +85,10 @@ class ImageFiles:
         """Give the path without links that it leads to, as the container would see it."""
         return self._inside.find(path).path
 
+    def way(self, path: str) -> list[str]:
+        """Give the paths without links that are gone through to where it leads, also if it leads nowhere."""
+        return self._inside.way(path)
+
     def exists(self, path: str) -> bool:
         return self._kind(path) is not None
 

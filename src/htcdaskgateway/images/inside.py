@@ -7,6 +7,7 @@ here, from the image's root.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -104,7 +105,14 @@ class Inside:
                 return None
             raise
 
-    def find(self, path: str) -> Entry:
+    def way(self, path: str) -> list[str]:
+        """Give the names that are looked up on the way, without those of links, up to where it ends."""
+        passed: list[str] = []
+        with contextlib.suppress(OSError):
+            self.find(path, passed)
+        return passed
+
+    def find(self, path: str, passed: list[str] | None = None) -> Entry:
         """Follow a path and its links; an OSError where the system would raise it."""
         here, links = self.top, 0
         ahead = _names(path)
@@ -117,6 +125,8 @@ class Inside:
             if name in (".", ".."):
                 here = (here.parent or here) if name == ".." else here
                 continue
+            if passed is not None:
+                passed.append(f"{here.path.rstrip('/')}/{name}")
             entry = self._look_up(here, name)
             if isinstance(entry, int):
                 raise error_at(path, entry)

@@ -17,7 +17,7 @@ _EGG = re.compile(
     r"(?P<name>[a-z0-9][\w.-]*?)(?:-(?P<version>\d[^-]*)(?:-py\d[\w.-]*)?)?\.(?:egg-info|egg)",
     re.ASCII | re.I,
 )
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_]{0,99}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_]{0,99}")
 _HEADER = re.compile(r"^Version:[ \t]*(\S+)[ \t\r]*$", re.MULTILINE | re.I)
 _MAX_HEADER = 16384  # bytes: the version is at the top, the description after it may be long
 _CONDA = re.compile(r"(?P<name>[a-z0-9_][a-z0-9_.-]*)-(?P<version>[^-]+)-(?P<build>[^-]+)\.json")
@@ -85,7 +85,7 @@ def find_packages(
                 versions[package] = version
     for name in conda:
         found = _CONDA.fullmatch(name)
-        if found and _OF_PYTHON.match(found["build"]) and _VERSION.fullmatch(found["version"]):
+        if found and _OF_PYTHON.match(found["build"]) and VERSION.fullmatch(found["version"]):
             package = normalized(_CONDA_NAMES.get(found["name"], found["name"]))
             if wanted is None or package in wanted:
                 versions.setdefault(package, found["version"])
@@ -108,7 +108,7 @@ def _records(
         package = normalized(match["name"]) if match else ""
         if match and (wanted is None or package in wanted):
             version = match["version"] or ""
-            record = _Record(path, version if _VERSION.fullmatch(version) else "")
+            record = _Record(path, version if VERSION.fullmatch(version) else "")
             found.setdefault(package, []).append(record)
     return found
 
@@ -151,7 +151,7 @@ def _read(files: ImageFiles, path: str) -> tuple[str, str]:
     found = _HEADER.search(header)
     if not text or "\0" in header:
         return "", f"{file} {'is no text' if text else 'is empty'}"
-    if not found or not _VERSION.fullmatch(found.group(1)):
+    if not found or not VERSION.fullmatch(found.group(1)):
         return "", f"{file} names no version"
     return found.group(1), ""
 

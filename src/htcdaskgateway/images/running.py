@@ -5,20 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from htcdaskgateway.errors import shown
 from htcdaskgateway.images.contents import ImageContents
-from htcdaskgateway.images.errors import ImageUnusableError, printable
+from htcdaskgateway.images.errors import LONGEST, ImageUnusableError, printable
 from htcdaskgateway.images.file_errors import words
-from htcdaskgateway.images.packages import normalized
+from htcdaskgateway.images.packages import VERSION, normalized
+from htcdaskgateway.images.python import absent
 
 # As a worker is started: nothing of the caller's environment, and no packages of the caller's home.
 _OPTIONS = ("--cleanenv", "--contain", "--no-home", "--pwd", "/")
 _MARK = "htcdaskgateway-versions:"  # the image's own scripts may print before it
+_MAX_SAID, _MAX_COMPLAINED = 4 * 2**20, 2**16  # bytes
+_MAX_NOTES, _MAX_PATH, _CHUNK = 20, 4096, 65536
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _LAST_LINES, _LAST_CHARACTERS = 3, 500
 
 _START = "import sys; exec(sys.argv[1])"
@@ -66,7 +74,7 @@ def ask_image(
     Raises
     ------
     ImageUnusableError
-        With the last words of Apptainer or of the image.
+        With the last words of Apptainer or of the image; also where it prints more than 4 MiB.
     """
     image = str(path)
     arguments = [apptainer, "exec", *_OPTIONS, image, "python3", "-c", _START, _QUESTION]
@@ -75,14 +83,18 @@ def ask_image(
     if answer is None:
         raise ImageUnusableError(image, f"its Python gives no answer: {_last_words(said, complained)}")
     wanted = None if packages is None else {normalized(name) for name in packages}
-    versions = {"python": str(answer["python"])}
+    versions = {"python": answer["python"]}
+    notes = [] if answer["dask"] else [absent("dask")]
     for name, version in sorted(answer["found"].items()):
         package = normalized(name)
-        if package != "python" and (wanted is None or package in wanted):
-            versions[package] = printable(str(version))
-    notes = () if answer["dask"] else ("there is no dask in its PATH",)
-    executable, runs = printable(str(answer["executable"])), bool(answer["dask"])
-    return ImageContents(image, versions["python"], executable, versions, notes, runs)
+        if not _NAME.fullmatch(package) or package == "python" or not (wanted is None or package in wanted):
+            continue
+        if _is_version(version):
+            versions[package] = version
+        else:
+            notes.append(f"{package}: {shown(str(version), LONGEST)} is no version")
+    executable, runs = printable(answer["executable"]), bool(answer["dask"])
+    return ImageContents(image, versions["python"], executable, versions, tuple(notes[:_MAX_NOTES]), runs)
 
 
 def _run(arguments: Sequence[str], image: str, timeout: float) -> tuple[str, str]:
@@ -105,7 +117,7 @@ def _run(arguments: Sequence[str], image: str, timeout: float) -> tuple[str, str
     with process:
         ended = False
         try:
-            said, complained = process.communicate(timeout=timeout)
+            said, complained = _read(process, image, timeout)
             ended = True
         except subprocess.TimeoutExpired as error:
             raise ImageUnusableError(image, f"its Python gave no answer in {timeout:g} s") from error
@@ -116,15 +128,48 @@ def _run(arguments: Sequence[str], image: str, timeout: float) -> tuple[str, str
     return said.decode("utf-8", "replace"), complained.decode("utf-8", "replace")
 
 
+def _read(process: subprocess.Popen[bytes], image: str, timeout: float) -> tuple[bytes, bytes]:
+    """Give what it prints until it ends, as long as that is not too much, nor too late."""
+    end = time.monotonic() + timeout
+    said, complained = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, held, most in (
+            (process.stdout, said, _MAX_SAID),
+            (process.stderr, complained, _MAX_COMPLAINED),
+        ):
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ, (held, most))
+        while selector.get_map():
+            left = end - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(process.args, timeout)
+            for key, _ in selector.select(left):
+                held, most = key.data
+                chunk = os.read(key.fd, _CHUNK)
+                held += chunk
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif len(held) > most:
+                    raise ImageUnusableError(image, f"it prints too much, more than {most // 1024} KiB")
+    process.wait(max(0.0, end - time.monotonic()))
+    return bytes(said), bytes(complained)
+
+
 def _answer(said: str) -> dict[str, Any] | None:
     lines = [line for line in said.splitlines() if line.startswith(_MARK)]
     try:
         answer = json.loads(lines[-1].removeprefix(_MARK)) if lines else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(answer, dict) or not {"python", "executable", "dask", "found"} <= answer.keys():
         return None
-    return answer if isinstance(answer["found"], dict) else None
+    executable = answer["executable"]
+    is_path = isinstance(executable, str) and len(executable) <= _MAX_PATH
+    return answer if isinstance(answer["found"], dict) and is_path and _is_version(answer["python"]) else None
+
+
+def _is_version(value: object) -> bool:
+    return isinstance(value, str) and VERSION.fullmatch(value) is not None
 
 
 def _last_words(said: str, complained: str) -> str:

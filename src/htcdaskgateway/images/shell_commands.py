@@ -9,13 +9,17 @@ from itertools import takewhile
 
 from htcdaskgateway.images import shell_conditions
 from htcdaskgateway.images.shell_conditions import Truth
-from htcdaskgateway.images.shell_words import UNKNOWN, NotUnderstoodError, expand
+from htcdaskgateway.images.shell_words import UNKNOWN, Budget, NotUnderstoodError, expand
 
 OTHER_CODE = {".", "source", "eval", "conda", "mamba", "micromamba", "module", "ml"}
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=(.*)", re.DOTALL)
 _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?=")
 _DECLARATIONS = {"export", "readonly", "declare", "typeset", "local"}
+
+
+_MOST_NOTES = 50
+_LONGEST = 80  # characters of a script in a note
 
 
 class ScriptEndsError(Exception):
@@ -37,6 +41,8 @@ class Variables:
     exported : set of str
     notes : list of str
         What was left out.
+    budget : Budget
+        How much more is read.
     """
 
     is_there: Callable[[str, str], Truth]
@@ -44,6 +50,7 @@ class Variables:
     variables: dict[str, str] = field(default_factory=dict)
     exported: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    budget: Budget = field(default_factory=Budget)
 
 
 class Commands:
@@ -68,8 +75,8 @@ class Commands:
         NotUnderstoodError
         ScriptEndsError
         """
-        while words and words[0] in ("command", "builtin"):
-            words = words[1:]
+        prefixes = len(list(takewhile(("command", "builtin").__contains__, words)))
+        words = words[prefixes:]
         count = len(list(takewhile(_ASSIGNMENT.fullmatch, words)))
         name, arguments = (words[count], words[count + 1 :]) if count < len(words) else ("", [])
         if not name:
@@ -100,7 +107,9 @@ class Commands:
             raise ScriptEndsError
         elif name in ("[", "[[", "test"):
             shell = self.shell
-            return shell_conditions.holds(name, arguments, shell.variables, shell.is_there) if runs else None
+            if runs:
+                return shell_conditions.holds(name, arguments, shell.variables, shell.is_there, shell.budget)
+            return None
         return False if name == "false" else None
 
     def _declare(self, kind: str, words: list[str], runs: Truth) -> None:
@@ -121,13 +130,13 @@ class Commands:
         if not runs:
             self._lose(name, word)
             return
-        added = expand(value, self.shell.variables)
+        added = expand(value, self.shell.variables, self.shell.budget)
         self.shell.variables[name] = (self.shell.variables.get(name, "") if plus else "") + added
 
     def _set_defaults(self, word: str, runs: Truth) -> None:
         for found in _DEFAULT.finditer(word):
             if runs:
-                expand(word, self.shell.variables)
+                expand(word, self.shell.variables, self.shell.budget)
                 return
             self._lose(found.group(1), word)
 
@@ -146,9 +155,10 @@ class Commands:
             self.shell.variables[name] = UNKNOWN
 
     def _note(self, what: str) -> None:
-        self.shell.notes.append(f"{self.name} {what}")
+        if len(self.shell.notes) < _MOST_NOTES:
+            self.shell.notes.append(f"{self.name} {what}")
 
 
 def _shown(words: list[str]) -> str:
-    text = " ".join(words)
-    return repr(text if len(text) <= 80 else f"{text[:80]}…")
+    text = " ".join(word[: _LONGEST + 1] for word in words[: _LONGEST + 1])
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")

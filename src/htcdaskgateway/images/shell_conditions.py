@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from htcdaskgateway.images.shell_words import UNKNOWN, expand
+from htcdaskgateway.images.shell_words import UNKNOWN, Budget, expand
 
 Truth = bool | None  # None: cannot be known here
 
 _CLOSES = {"[": "]", "[[": "]]"}
+_MOST = 4  # arguments of which POSIX says what they mean
 _ABOUT_FILES = {"-d", "-e", "-f", "-r", "-x"}
 
 
@@ -24,7 +25,11 @@ def negated(one: Truth) -> Truth:
 
 
 def holds(
-    name: str, words: list[str], variables: dict[str, str], is_there: Callable[[str, str], Truth]
+    name: str,
+    words: list[str],
+    variables: dict[str, str],
+    is_there: Callable[[str, str], Truth],
+    budget: Budget,
 ) -> Truth:
     """Tell whether a test holds.
 
@@ -38,6 +43,7 @@ def holds(
         ``${X:=y}`` sets one, as everywhere.
     is_there : callable
         Whether ``[ -d path ]`` and its like hold.
+    budget : Budget
 
     Raises
     ------
@@ -49,7 +55,7 @@ def holds(
         words = words[:-1]
     values = []
     for word in words:
-        value = expand(word, variables)
+        value = expand(word, variables, budget)
         if name != "[[" and not re.search(r"['\"]", word):
             if re.search(r"\s", value):
                 return None  # several words
@@ -60,6 +66,8 @@ def holds(
 
 
 def _holds(values: list[str], is_there: Callable[[str, str], Truth]) -> Truth:
+    if len(values) > _MOST:
+        return None
     if any(UNKNOWN in value or value in ("-a", "-o", "(", "&&", "||") for value in values):
         return None
     if len(values) < 2:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from htcdaskgateway.images.shell_commands import OTHER_CODE, Commands, ScriptEndsError, Variables
 from htcdaskgateway.images.shell_conditions import Truth, both, negated
-from htcdaskgateway.images.shell_words import REDIRECTION, UNKNOWN, NotUnderstoodError, split
+from htcdaskgateway.images.shell_words import REDIRECTION, UNKNOWN, NotUnderstoodError, TooMuchError, split
 
 _OPERATORS = {"\n", ";", ";;", "&", "&&", "|", "||", "(", ")"}
 _LOOPS = {"for", "while", "until", "select", "case"}
+_MAX_BLOCKS = 100  # one in another
 _ENDS = {"fi", "done", "esac", "}", ")"}
 
 
@@ -30,14 +31,21 @@ class _Block:
 class Shell(Variables):
     """Reads scripts one after another."""
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing more is read."""
+        return min(self.budget.words, self.budget.characters) < 0
+
     def source(self, script: str, name: str) -> None:
         """Take in a script; ``name`` is what notes call it."""
         try:
             if UNKNOWN in script:
                 raise NotUnderstoodError("it is no text")
-            _Run(self, name).commands(list(split(script)))
+            _Run(self, name).commands(list(split(script, self.budget)))
         except ScriptEndsError:
             pass
+        except TooMuchError as error:
+            self.notes.append(f"{name} is not read to its end, {error}")
         except NotUnderstoodError as error:
             if _mentions(script, self.matters):
                 self.notes.append(f"{name} is not understood, {error}")
@@ -73,7 +81,7 @@ class _Run:
                 self.defines, words, at = True, [], at + 1
             elif mark == "(":
                 # What a subshell sets ends with it.
-                self.blocks.append(_Block(")", self._runs(before), False))
+                self._begin(_Block(")", self._runs(before), False))
                 before = "\n"
             else:
                 if words:
@@ -94,8 +102,9 @@ class _Run:
 
     def _command(self, words: list[str], before: str, after: str) -> None:
         runs, inverted = self._runs(before), False
-        while words:
-            first, rest = words[0], words[1:]
+        at = 0
+        while at < len(words):
+            first = words[at]
             block = self.blocks[-1]
             if first in _ENDS:
                 self._end(first, after)
@@ -104,13 +113,13 @@ class _Run:
                 self._branch(first, block)
                 runs = block.runs
             elif first == "if":
-                self.blocks.append(_Block("fi", runs, runs))
+                self._begin(_Block("fi", runs, runs))
             elif first == "{":
                 runs = both(runs, None) if self.defines else runs  # it may be called, or not
-                self.blocks.append(_Block("}", runs, runs, function=self.defines))
+                self._begin(_Block("}", runs, runs, function=self.defines))
                 self.defines = False
             elif first in _LOOPS:
-                self.blocks.append(_Block("esac" if first == "case" else "done", runs, both(runs, None)))
+                self._begin(_Block("esac" if first == "case" else "done", runs, both(runs, None)))
                 if first in ("for", "select", "case"):
                     return
                 runs = self.blocks[-1].runs
@@ -118,7 +127,8 @@ class _Run:
                 inverted = not inverted
             elif first != "do":
                 break
-            words = rest
+            at += 1
+        words = words[at:]
         if not words or runs is False:
             return
         if self.defines or words[0] == "function":
@@ -129,6 +139,11 @@ class _Run:
             self.status = None
         elif inverted:
             self.status = negated(self.status)
+
+    def _begin(self, block: _Block) -> None:
+        if len(self.blocks) > _MAX_BLOCKS:
+            raise NotUnderstoodError("it nests too deeply")
+        self.blocks.append(block)
 
     def _branch(self, word: str, block: _Block) -> None:
         if word != "then":

@@ -45,8 +45,10 @@ class Finding:
         return self.contents.notes if self.contents else ()
 
 
-def survey(images: Iterable[tuple[ImageReference, Path]]) -> Iterator[Finding]:
+def survey(images: Iterable[tuple[ImageReference, Path]], *, command: str = "dask") -> Iterator[Finding]:
     """Read images in threads; the findings come in the order of ``images``.
+
+    ``command`` is that of `read_image`.
 
     The threads are daemons, which those of `concurrent.futures` are not: the end of Python does not wait
     for one that a file system blocks.
@@ -55,7 +57,7 @@ def survey(images: Iterable[tuple[ImageReference, Path]]) -> Iterator[Finding]:
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="images")
     try:
         for reference, path in images:
-            waiting.append(readers.submit(_find, reference, path))
+            waiting.append(readers.submit(_find, reference, path, command))
             if len(waiting) >= AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -66,8 +68,8 @@ def survey(images: Iterable[tuple[ImageReference, Path]]) -> Iterator[Finding]:
         readers.shutdown(wait=False)
 
 
-def _find(reference: ImageReference, path: Path) -> Finding:
+def _find(reference: ImageReference, path: Path, command: str) -> Finding:
     try:
-        return Finding(reference, path, contents=read_image(path))
+        return Finding(reference, path, contents=read_image(path, command=command))
     except ImageUnusableError as error:
         return Finding(reference, path, error=error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ from htcdaskgateway.server.store import WorkerStore
 from htcdaskgateway.server.worker_options import WorkerRequests
 from htcdaskgateway.server.workers import jobs
 
+CLAIM_PERIOD = 10.0  # seconds between two looks whether the database is still ours alone
 SCHEDULER_WAIT = 10.0  # seconds that a scheduler may take to answer
 HEARTBEAT_WAIT = 5.0  # seconds; a scheduler sends one at once when its count changes
 CLEAR_TIMEOUT = 30.0  # seconds that the end of the gateway may wait for the queue, where clusters end with it
@@ -79,7 +81,7 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         app.on_shutdown.append(self._answer_who_waits)
         try:
             database.protect(self.db_url)
-            self._claim = database.claim(self.db_url, Path(self.state_directory))
+            self._claim = database.Claim(self.db_url, Path(self.state_directory))
         except (SQLAlchemyError, OSError) as error:
             raise ConfigurationError(
                 "The database c.HTCondorBackend.db_url cannot be used.", {"it says": str(error)}
@@ -112,6 +114,7 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         self.keepers.start()
         self.task_pool.spawn(self.clean_sandboxes_loop())
         self.task_pool.spawn(self.sweep_schedulers_loop())
+        self.task_pool.spawn(self.check_claim_loop())
 
     async def cleanup(self) -> None:
         if hasattr(self, "session"):  # else setup() was refused, and there is nothing to end
@@ -372,6 +375,20 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         self.db.update_cluster(cluster, status=JobStatus.CLOSING)
         cluster.ready.set()
         self.queue.put(cluster)
+
+    async def check_claim_loop(self) -> None:
+        """End this gateway where another one has its database: both would decide."""
+        while True:
+            await asyncio.sleep(CLAIM_PERIOD)
+            try:
+                await asyncio.to_thread(self._claim.check)
+            except SQLAlchemyError as error:
+                self.log.warning("The database cannot be asked: %s", error)
+            except ConfigurationError as error:
+                self.log.critical("%s This gateway ends.", error)
+                self.stop_clusters_on_shutdown = False  # they are the other one's
+                signal.raise_signal(signal.SIGTERM)
+                return
 
     async def clean_sandboxes_loop(self) -> None:
         """Remove the sandboxes of clusters when the database forgets them, and no others."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import uuid
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from dask_gateway_server.backends import db_base
@@ -26,6 +28,18 @@ for table in (db_base.clusters, db_base.workers):
 db_base._IntEnum.cache_ok = db_base._JSON.cache_ok = True
 
 
+class DataManager(db_base.DataManager):
+    """With connections that are tried before each use: a server, or what is before it, may have cut them."""
+
+    def __init__(
+        self, url: str = "sqlite:///:memory:", encrypt_keys: Sequence[bytes] = (), **options: Any
+    ) -> None:
+        super().__init__(url, encrypt_keys, **{"pool_pre_ping": True, **options})
+
+
+db_base.DataManager = DataManager  # dask-gateway's backend makes it, by this name
+
+
 def instance_id(engine: sa.Engine) -> str:
     """Id of this gateway that its jobs carry; made once per database."""
     with engine.begin() as connection:
@@ -36,36 +50,77 @@ def instance_id(engine: sa.Engine) -> str:
         return str(found)
 
 
-def claim(url: str, state_directory: Path) -> ExitStack:
-    """Make sure that no other gateway has this state; it would sweep the jobs of clusters it did not make.
+class Claim:
+    """One gateway's hold on its state; held until it is closed, or the process ends, however it ends.
 
-    Returns
-    -------
-    ExitStack
-        Holds the claim until it is closed, or the process ends, however it ends.
+    Parameters
+    ----------
+    url : str
+        Of the database.
+    state_directory : Path
 
     Raises
     ------
     ConfigurationError
-        Another gateway has it.
+        Another gateway has it: it would sweep the jobs of clusters that it did not make.
     """
-    with ExitStack() as stack:
-        lock_file = state_directory / "lock"
-        lock_file.touch(mode=0o600)
-        file = stack.enter_context(lock_file.open("r+"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigurationError(
-                f"Another gateway uses the state directory {state_directory}."
-            ) from error
-        if url.startswith("postgresql"):
-            engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-            connection = stack.enter_context(engine.connect())
-            lock = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext(identity.name)))
-            if not connection.execute(lock).scalar():
-                raise ConfigurationError(f"Another gateway uses the database {engine.url!r}.")
-        return stack.pop_all()
+
+    def __init__(self, url: str, state_directory: Path) -> None:
+        self._connection: sa.Connection | None = None
+        self._engine: sa.Engine | None = None
+        with ExitStack() as stack:
+            lock_file = state_directory / "lock"
+            lock_file.touch(mode=0o600)
+            file = stack.enter_context(lock_file.open("r+"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"Another gateway uses the state directory {state_directory}."
+                ) from error
+            stack.callback(self._disconnect)
+            if url.startswith("postgresql"):
+                # Not in a transaction: servers end those that stay open, and the lock with them.
+                options: dict[str, Any] = {"poolclass": sa.pool.NullPool, "isolation_level": "AUTOCOMMIT"}
+                self._engine = sa.create_engine(url, **options)
+                self._lock(self._engine)
+            self._held = stack.pop_all()
+
+    def check(self) -> None:
+        """See whether it still holds, and claim again where the connection was lost, and the lock with it.
+
+        Raises
+        ------
+        ConfigurationError
+            Another gateway has it now.
+        SQLAlchemyError
+            The database cannot be asked.
+        """
+        if self._engine is None:
+            return
+        if self._connection is not None:
+            try:
+                self._connection.execute(sa.select(1))
+                return
+            except sa.exc.DBAPIError:
+                self._disconnect()
+        self._lock(self._engine)
+
+    def close(self) -> None:
+        self._held.close()
+
+    def _lock(self, engine: sa.Engine) -> None:
+        connection = engine.connect()
+        lock = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext(identity.name)))
+        if not connection.execute(lock).scalar():
+            connection.close()
+            raise ConfigurationError(f"Another gateway uses the database {engine.url!r}.")
+        self._connection = connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def protect(url: str) -> None:

@@ -25,6 +25,7 @@ from htcdaskgateway.images.reference import (
     parse_reference,
 )
 from htcdaskgateway.launchers.base import SchedulerImage
+from htcdaskgateway.server.traits import HTCondorClusterConfig
 
 SAME, NONE = "same", "none"
 _OPTION = re.compile(r"-[A-Za-z]|--[A-Za-z][A-Za-z0-9-]*(=.*)?")
@@ -193,7 +194,15 @@ class ImageSettings(DBBackendBase):
             facts["registry_aliases"] = dict(self.registry_aliases)
             if self.environments:
                 facts["environments"] = {name: str(self.reference(name)) for name in self.environments}
+            if self.worker_program != "dask":
+                facts["worker_program"] = self.worker_program
         return facts
+
+    @property
+    def worker_program(self) -> str:
+        """What is started in an image, where no option changes ``worker_cmd``."""
+        command = HTCondorClusterConfig(parent=self).worker_cmd
+        return str(command[0]) if command else "dask"
 
 
 def bind_arguments(binds: Iterable[str]) -> tuple[str, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from logging import Logger, LoggerAdapter
 from typing import Any
 
 from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
 
-from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, Schedd, SubmitDescription
+from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, Schedd, Settles, SubmitDescription
 from htcdaskgateway.condor.schedd import JobStatus as QueueStatus
 from htcdaskgateway.errors import (
     CondorError,
@@ -25,7 +25,15 @@ from htcdaskgateway.errors import (
 )
 from htcdaskgateway.server.session_schedd import NoSessionAttachedError
 from htcdaskgateway.server.store import WorkerStore
-from htcdaskgateway.server.verdicts import Do, Limits, Verdict, judge, to_remove, why_it_ended
+from htcdaskgateway.server.verdicts import (
+    Do,
+    Limits,
+    Verdict,
+    judge,
+    to_remove,
+    waited_too_long,
+    why_it_ended,
+)
 
 MOST_WORDS = 100  # workers of one look whose logs are read
 Describe = Callable[[Cluster, Sequence[str]], SubmitDescription]
@@ -139,13 +147,16 @@ class Keeper:
         if not workers:
             return
         names = [worker.name for worker in workers]
-        # Saved before the schedd is asked: whatever happens to this process in between, the next one
-        # looks into the queue for these names before it submits them again.
-        self.store.save([(w, {"state": {"asked": True}}) for w in workers])
-        self.clean = False
         try:
+            await self._settle(self._lost())
+            # Saved before the schedd is asked: whatever happens to this process in between, the next one
+            # looks into that schedd's queue for these names before it submits them again.
+            asked = {"asked": True, "schedd": self.schedd.name}
+            self.store.save([(w, {"state": asked}) for w in workers])
+            self.clean = False
             ids = await self.schedd.submit(self.describe(cluster, names))
         except (SubmitRefusedError, InvalidRequestError, ConfigurationError) as error:
+            self.store.save([(w, {"state": {"asked": False}}) for w in workers])
             self.store.fail([(w, in_one_line(error)) for w in workers], one_try=True)
             raise
         except (ScheddUnavailableError, SandboxError) as error:  # nothing was done, and it may be mended
@@ -167,6 +178,22 @@ class Keeper:
             "job_status": 1, "since": now, "reason": "",
         }  # fmt: skip
 
+    def _lost(self) -> list[Worker]:
+        """Workers that may have jobs on a schedd whose name is not known; also those that nobody wants."""
+        if self.schedd.name:
+            return []
+        return [
+            worker
+            for cluster in self.store.db.name_to_cluster.values()
+            if self.is_mine(cluster.name)
+            for worker in cluster.workers.values()
+            if worker.state.get("asked") and not worker.state.get("schedd")
+        ]
+
+    async def _settle(self, lost: Sequence[Worker]) -> None:
+        if isinstance(self.schedd, Settles):
+            await self.schedd.settle(self.gateway, sorted({worker.cluster.name for worker in lost}))
+
     async def look_now(self) -> None:
         """Look, when nothing else is asked of the schedd."""
         async with self.lock:
@@ -174,7 +201,10 @@ class Keeper:
 
     async def look(self) -> None:
         """One query for all clusters; then judge every worker, and remove what nobody wants."""
+        lost = self._lost()
         try:
+            if lost:
+                await self._settle(lost)
             jobs = [job for job in await self.schedd.query(self.gateway) if self.is_mine(job.cluster_name)]
         except CondorError as error:
             self.trouble = in_one_line(error)
@@ -195,7 +225,12 @@ class Keeper:
                 if facts.asked:
                     found = _job_of(facts.job_id, by_worker.get((cluster.name, worker.name), []))
                     verdicts.append((worker, found, judge(facts, found, now, self.limits)))
-        self._apply(verdicts, await self._why_gone(verdicts), now)
+        endings = await self._endings(verdicts)
+        self._apply(verdicts, endings, await self._why_gone(verdicts, endings), now)
+        given_up = [w for w in lost if w.target != JobStatus.RUNNING]
+        self.store.save(
+            [(w, {"state": {"asked": False}}) for w in given_up if (w.cluster.name, w.name) not in by_worker]
+        )
         await self._remove_unwanted(jobs, now)
 
     async def _endings(
@@ -219,11 +254,13 @@ class Keeper:
     def _apply(
         self,
         verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]],
-        why_gone: dict[str, str],
+        endings: Mapping[str, EndedJob],
+        why_gone: Mapping[str, str],
         now: float,
     ) -> None:
         changes: list[tuple[Worker, dict[str, Any]]] = []
         failures: list[tuple[Worker, str]] = []
+        expired: list[tuple[Worker, str]] = []
         finished: list[Worker] = []
         for worker, job, verdict in verdicts:
             if worker.target != JobStatus.RUNNING:
@@ -234,27 +271,31 @@ class Keeper:
             elif verdict.do is Do.FINISH:
                 finished.append(worker)
             elif verdict.do is Do.GONE:
-                failures.append((worker, why_gone[worker.name]))
+                ended = endings.get(worker.state["job_id"])
+                which = expired if waited_too_long(worker.state.get("job_status", 0), ended) else failures
+                which.append((worker, why_gone[worker.name]))
             elif verdict.do is Do.FAIL:
                 failures.append((worker, verdict.reason))
-            elif job is not None and (change := _observed(worker, job, verdict.reason)):
+            elif job is not None and (change := _observed(worker, job, verdict.reason, self.schedd.name)):
                 if verdict.do is Do.ADOPT:
                     change["status"] = max(worker.status, JobStatus.SUBMITTED)
                     change["state"] = {**self._job_state(job.job_id, now), **change["state"]}
                 changes.append((worker, change))
         self.store.save(changes)
         self.store.finish(finished)
-        for worker, reason in failures:
+        for worker, reason in [*failures, *expired]:
             self.log.info("Worker %s of cluster %s failed: %s", worker.name, worker.cluster.name, reason)
         self.store.fail(failures)
-        if failures:
+        self.store.fail(expired, counts=False)
+        if failures or expired:
             self.kick()  # the next round replaces them
 
     async def _why_gone(
-        self, verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]]
+        self,
+        verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]],
+        endings: Mapping[str, EndedJob],
     ) -> dict[str, str]:
         """Why each worker's job has ended, by the worker's name."""
-        endings = await self._endings(verdicts)
         why: dict[str, str] = {}
         for worker, _, verdict in verdicts:
             if verdict.do is Do.GONE:
@@ -313,10 +354,10 @@ def _job_of(job_id: str, jobs: Sequence[ObservedJob]) -> ObservedJob | None:
     return min(jobs, key=lambda job: [int(part) for part in job.job_id.split(".")], default=None)
 
 
-def _observed(worker: Worker, job: ObservedJob, reason: str) -> dict[str, Any]:
+def _observed(worker: Worker, job: ObservedJob, reason: str, schedd: str) -> dict[str, Any]:
     state = {
         "job_id": job.job_id, "job_status": int(job.status), "host": job.host, "since": job.since,
-        "reason": reason,
+        "reason": reason, **({"schedd": schedd} if schedd else {}),
     }  # fmt: skip
     changed = any(worker.state.get(key) != value for key, value in state.items())
     return {"state": state} if changed else {}

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from dask_gateway_server.models import ClusterStatus
 from dask_gateway_server.routes import api_handler
 
 from htcdaskgateway.errors import HTCDaskError
@@ -26,6 +27,21 @@ routes = web.RouteTableDef()
 async def get_site(request: web.Request) -> web.Response:
     """What a session needs to know before it asks for a cluster."""
     return web.json_response(request.app["backend"].site_facts())
+
+
+@routes.get("/api/v1/mine")
+@api_handler(user_authenticated=True)
+async def get_mine(request: web.Request) -> web.Response:
+    """By what the jobs of who asks are known, and which of their clusters there are.
+
+    Jobs that carry both names and belong to no such cluster are left over.
+    """
+    backend: HTCondorBackend = request.app["backend"]
+    user = request["user"].name
+    clusters = backend.db.list_clusters(username=user, statuses=set(ClusterStatus))
+    ended = (ClusterStatus.STOPPED, ClusterStatus.FAILED)
+    running = [cluster.name for cluster in clusters if cluster.model_status not in ended]
+    return web.json_response({"gateway": backend.keepers.gateway, "user": user, "clusters": running})
 
 
 @routes.get("/api/v1/clusters/{cluster_name}/workers")

@@ -99,7 +99,7 @@ async def poll_session(request: web.Request) -> web.Response:
         raise web.HTTPConflict(reason="This gateway submits jobs itself: it has no orders for sessions")
     try:
         poll = Poll.from_json(json.loads(await _body(request)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: lists in lists in lists …
         raise web.HTTPUnprocessableEntity(reason=f"This is no poll of a session: {error}") from error
     orders = backend.orders(cluster)
     orders.answer(poll.session, poll.results)

@@ -64,8 +64,7 @@ class SessionSchedd:
         return self._name
 
     async def submit(self, description: SubmitDescription) -> list[str]:
-        if not self._name:
-            await self._choose()
+        await self.settle("", [])
         number = len(description.worker_names)
         return await self._ask(
             f"the submit of {number} jobs",
@@ -112,17 +111,25 @@ class SessionSchedd:
     async def close(self) -> None:
         """Nothing is kept here."""
 
-    async def _choose(self) -> None:
-        """Learn which schedd it will be, before there are jobs.
+    async def settle(self, gateway: str, lost: Sequence[str]) -> None:
+        """Learn which schedd it will be, before there are jobs, or which one has them.
 
         A session that ends in the middle of a submit tells nobody where they are. One that ends now has
         done nothing, and who takes over is asked instead: whoever wanted the jobs may have ended with it.
         """
+        if self._name:
+            return
+        order = {
+            "op": "query",
+            "gateway": gateway if lost else "nobody",
+            "cluster": self.cluster,
+            "seek": bool(lost),
+        }
         try:
             try:
-                await self.query("nobody")
+                await self._ask("a query", order, wire.observed_from_json)
             except SessionGoneError:
-                await self.query("nobody")
+                await self._ask("a query", order, wire.observed_from_json)
         except ScheddSilentError as error:  # nothing was submitted
             raise ScheddUnavailableError(error.schedd, error.sentence) from error
 

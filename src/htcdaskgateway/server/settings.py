@@ -109,6 +109,13 @@ class HTCondorSettings(CredentialSettings, ImageSettings):
     worker_held_lifetime = Integer(
         3600, min=60, help="Seconds after which HTCondor itself removes a held worker job.", config=True
     )
+    worker_idle_lifetime = Integer(
+        7 * 86400,
+        min=0,
+        help="""Seconds after which HTCondor itself removes a worker job that waits for a slot. One that is
+        still wanted is submitted again. 0: never, also not when cluster and session have gone.""",
+        config=True,
+    )
     job_lease = Integer(
         120,
         min=0,

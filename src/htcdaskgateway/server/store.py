@@ -100,13 +100,16 @@ class WorkerStore:
         for cluster in {worker.cluster for worker, _ in rows}:
             self.watch(cluster).touch()
 
-    def fail(self, failures: Iterable[tuple[Worker, str]], one_try: bool = False) -> None:
+    def fail(
+        self, failures: Iterable[tuple[Worker, str]], one_try: bool = False, counts: bool = True
+    ) -> None:
         """End records with a reason. Their jobs, where there are any, are unwanted from now on.
 
-        Workers that never connected count as failed starts: each, or as one if it was one refusal.
+        Workers that never connected count as failed starts: each, or as one if it was one refusal. With
+        ``counts=False`` they do not: their jobs had not started.
         """
         failures = list(failures)
-        starts = [w.cluster for w, _ in failures if self.link(w)[0] is Link.NEVER]
+        starts = [w.cluster for w, _ in failures if counts and self.link(w)[0] is Link.NEVER]
         for cluster in set(starts) if one_try else starts:
             cluster.worker_start_failure_count += 1
         change = {"status": JobStatus.FAILED, "target": JobStatus.FAILED}

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from htcdaskgateway.condor.schedd import X509_MARGIN, JobStatus, ObservedJob
+from htcdaskgateway.condor.schedd import X509_MARGIN, EndedJob, JobStatus, ObservedJob
 from htcdaskgateway.credentials.words import moment
 
 
@@ -163,6 +163,18 @@ def to_remove(unwanted: Iterable[tuple[ObservedJob, float]], now: float, grace: 
         for job, since in unwanted
         if job.status not in ending and (job.status not in on_slot or now - since >= grace)
     ]
+
+
+OWN_POLICY = "PeriodicRemove"  # stands in HTCondor's reason when a job's own ad had it removed
+
+
+def waited_too_long(last_seen: int, ended: EndedJob | None) -> bool:
+    """Whether a job was removed as its ad says, for it had not started in time.
+
+    That tells nothing about what the next one will do, and is no failed start.
+    """
+    removed = ended is not None and ended.status is JobStatus.REMOVED and OWN_POLICY in ended.removed_because
+    return removed and last_seen == JobStatus.IDLE
 
 
 OWN_EXIT_CODES = range(64, 70)  # of start_worker.sh

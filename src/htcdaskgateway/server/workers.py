@@ -88,6 +88,7 @@ def jobs(
             batch_name=f"dask-{user}-{cluster[:8]}",
             worker_lifetime=site.worker_lifetime,
             held_lifetime=site.worker_held_lifetime,
+            idle_lifetime=site.worker_idle_lifetime,
             lease=site.job_lease,
             spool=access.spool,
             accounting_group_user=user if access.accounting_group_user and not by_session else "",

@@ -66,6 +66,7 @@ enter_image() {
   esac
   cat "$0" >worker.sh || fail 65 "worker.sh cannot be written in $HTCDASK_SCRATCH."
   set -- /bin/sh "$HTCDASK_SCRATCH/worker.sh" --inside "$HTCDASK_NAME"
+  # APPTAINER_BIND, APPTAINERENV_* and the like stay: the execute point's own binds.
   # What HTCondor says of the slot; the environment itself does not go in.
   for HTCDASK_FILE in _CONDOR_SLOT _CONDOR_SCRATCH_DIR _CONDOR_JOB_AD _CONDOR_MACHINE_AD \
     CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES GPU_DEVICE_ORDINAL \

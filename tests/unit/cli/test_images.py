@@ -19,6 +19,7 @@ from tests.support.image_trees import DOCKER_ENV, SYSTEM_PATH, Link, Program, ma
 from htcdaskgateway.cli import images as command
 from htcdaskgateway.cli.group import htcdask
 from htcdaskgateway.cli.images_show import ImagesShow
+from htcdaskgateway.images import catalogue
 from htcdaskgateway.images.catalogue import ImageCatalogue
 from htcdaskgateway.images.reference import DOCKER_REGISTRY, ImageReference
 from htcdaskgateway.images.survey import AHEAD, survey
@@ -119,7 +120,24 @@ def test_doubts_are_shown(
     assert ("lab/new:1" in run("--fits").output) is fits
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 120])
+@pytest.mark.parametrize("width", [40, 60, 70, 76, 80, 120])
+def test_all_of_it_is_shown_on_a_terminal(root: Path, width: int) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=width, color_system=None)
+    images = ImageCatalogue(root).walk()
+    ImagesShow(quiet=True, output=console).findings(list(survey(images)), HERE)
+    said = output.getvalue()
+    lines, words = said.splitlines(), said.split()
+    assert {"fits", *MUST_AGREE} <= set(words)
+    assert {"yes", "no", "3.11", "3.10", "2024.1.0", "2026.8.0", "2026.3.0"} <= set(words)
+    table = [line for line in lines if REGISTRY not in line]
+    assert all(len(line) <= width for line in table)
+    if 60 <= width <= 70:  # one after the other, each name in one line
+        at = next(n for n, line in enumerate(lines) if line == f"{REGISTRY}/lab/analysis:1.0-py3.11")
+        assert lines[at + 1].split()[:4] == ["fits", "yes", "python", "3.11"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
 def test_names_can_be_read_on_a_terminal(root: Path, width: int) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=width, color_system=None)
@@ -243,6 +261,18 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     assert f"Error: The image root {tmp_path}/cvmfs is not mounted" in answer.output
 
 
+def test_how_the_root_may_be_written(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    with dask.config.set({"htcdaskgateway.image-root": f"~/{root.name}"}):
+        for arguments in ([], ["--root", ""], ["--root", f"~/{root.name}"]):
+            assert json.loads(CliRunner().invoke(htcdask, ["images", "--json", *arguments]).stdout)
+    monkeypatch.setattr(catalogue, "DEFAULT_ROOT", str(tmp_path / "default"))
+    monkeypatch.chdir(root)
+    with dask.config.set({"htcdaskgateway.image-root": ""}):
+        answer = CliRunner().invoke(htcdask, ["images"])
+    assert f"The image root {tmp_path}/default is not mounted" in answer.output
+
+
 def test_the_root_of_the_configuration(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with dask.config.set({"htcdaskgateway.image-root": str(root)}):
         answer = CliRunner().invoke(htcdask, ["images", "--json", "plain"])
@@ -270,6 +300,31 @@ def test_progress_counts_on_a_terminal_and_is_silent_elsewhere(capsys: pytest.Ca
         for _ in range(3):
             step("lab/a:1")
     assert "3 images read" in capsys.readouterr().err
+
+
+def test_a_thousand_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "versions_here", lambda: HERE)
+    lab = tmp_path / "unpacked" / REGISTRY / "lab"
+    lab.mkdir(parents=True)
+    kinds = [tree(), tree(dask="2024.1.0"), tree(python="3.10.14"), tree(dask="")]
+    for number in range(1000):
+        make(lab / f"analysis:{number}", kinds[number % len(kinds)])
+    terminal = io.StringIO()
+
+    class Shown(ImagesShow):
+        def __init__(self, quiet: bool = False) -> None:
+            super().__init__(quiet)
+            self.notes, self.quiet = Console(file=terminal, force_terminal=True, width=80), quiet
+
+    monkeypatch.setattr("htcdaskgateway.cli.images_show.ImagesShow", Shown)
+    answer = CliRunner().invoke(htcdask, ["images", "--root", str(tmp_path / "unpacked")])
+    assert answer.exit_code == 0, answer.output
+    found = {words[0]: words[-1] for words in map(str.split, answer.stdout.splitlines()) if len(words) == 6}
+    expected = {
+        f"{REGISTRY}/lab/analysis:{number}": "no" if number % len(kinds) else "yes" for number in range(1000)
+    }
+    assert {name: fits for name, fits in found.items() if name != "image"} == expected
+    assert "1000 images read" in terminal.getvalue()
 
 
 def test_names_of_columns(run: Run) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -40,6 +41,22 @@ def test_for_people(asked: list[tuple[object, ...]]) -> None:
         "-- standard error\ngrüße\n"
     )
     assert asked == [("c1", "w1", 5, "http://here")]
+
+
+def test_nothing_of_a_log_acts_on_the_terminal() -> None:
+    assert command.readable("a\tb\r\n1 %\r2 %\n\x1b[31mred\x9b2J\u202e\u2028grüße\0") == (
+        "a\tb\n1 %\n2 %\n\ufffd[31mred\ufffd2J\ufffd\ufffdgrüße\ufffd"
+    )
+
+
+def test_hold_reasons_and_logs_are_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(*_: object) -> Logs:
+        return Logs("c1", [WorkerLog("w1", replace(HELD, reason="\x1b]0;x\a"), {"err": "\x1b[2J\n"})], [])
+
+    monkeypatch.setattr(command, "ask", ask)
+    assert "\x1b" not in CliRunner().invoke(htcdask, ["logs", "c1"], color=True).output
+    told = json.loads(CliRunner().invoke(htcdask, ["logs", "c1", "--json"]).output)
+    assert told["workers"][0]["streams"]["err"] == "\x1b[2J\n"
 
 
 def test_for_programs(asked: list[tuple[object, ...]]) -> None:

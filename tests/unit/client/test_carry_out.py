@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,23 @@ class DoublePlace(SessionPlace):
 @pytest.fixture
 def place(tmp_path: Path) -> DoublePlace:
     return DoublePlace(tmp_path / "c1")
+
+
+class Seeking(FakeSchedd):
+    def __init__(self) -> None:
+        super().__init__()
+        self.settled: list[tuple[str, Sequence[str]]] = []
+
+    async def settle(self, gateway: str, lost: Sequence[str]) -> None:
+        self.settled.append((gateway, lost))
+
+
+@pytest.mark.parametrize("seek", [True, False, None])
+async def test_lost_jobs_are_sought_where_the_gateway_says_so(place: DoublePlace, seek: object) -> None:
+    place.fake = schedd = Seeking()
+    order = {"id": "1", "op": "query", "gateway": "g", "cluster": "c1", "seek": seek}
+    assert (await carry_out(order, place))["ok"] == []
+    assert schedd.settled == ([("g", ["c1"])] if seek else [])
 
 
 def description(**changes: Any) -> dict[str, Any]:

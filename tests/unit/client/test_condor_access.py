@@ -44,10 +44,11 @@ def test_all_settings() -> None:
     ("schedd", "name", "names", "constraint"),
     [
         ("", "", (), ""), ("s@h", "s@h", (), ""), ("any", "", (), "true"),
-        (" a@h  b@h\n", "", ("a@h", "b@h"), ""),
+        (" a@h  b@h\n", "", ("a@h", "b@h"), ""), (["a@h", "b@h"], "", ("a@h", "b@h"), ""),
+        (["s@h"], "s@h", (), ""), (["any"], "", (), "true"), ([], "", (), ""), (None, "", (), ""),
     ],
 )  # fmt: skip
-def test_schedds(schedd: str, name: str, names: tuple[str, ...], constraint: str) -> None:
+def test_schedds(schedd: object, name: str, names: tuple[str, ...], constraint: str) -> None:
     access = configured(interface="tools", schedd=schedd)
     assert (access.schedd_name, access.schedd_names, access.schedd_constraint) == (name, names, constraint)
 
@@ -55,7 +56,8 @@ def test_schedds(schedd: str, name: str, names: tuple[str, ...], constraint: str
 @pytest.mark.parametrize(
     "settings",
     [
-        {"interface": "magic"}, {"interface": 1}, {"schedd": 5}, {"schedd": "-all"}, {"timeout": "5"},
+        {"interface": "magic"}, {"interface": 1}, {"schedd": 5}, {"schedd": ["a@h", 5]}, {"schedd": [""]},
+        {"schedd": ["-all"]}, {"schedd": {"a@h": 1}}, {"schedd": "-all"}, {"timeout": "5"},
         {"timeout": 0}, {"pool": "cm"}, {"tools": "condor_submit"}, {"tools": {"condor_submit": 1}},
         {"tools": ["x"]},
     ],

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.unit.client.conftest import REGISTRY, MakeImage
-from tests.unit.client.test_image_check import without_dask
+from tests.unit.client.test_image_check import doubtful, without_dask
 
 from htcdaskgateway.client import image_search
-from htcdaskgateway.client.image_search import Search, alternatives, nearest_first
+from htcdaskgateway.client.image_search import Search, alternatives, fitting_tags, nearest_first
 from htcdaskgateway.client.images import Choice
 from htcdaskgateway.images.catalogue import ImageCatalogue
 from htcdaskgateway.images.reference import ImageReference
@@ -43,6 +43,18 @@ async def test_the_three_nearest_that_fit(choice: Choice, make_image: MakeImage)
         '  image="me/worker:1-py3.11"',
         '  image="me/worker:9-py3.9"',
     )
+
+
+async def test_those_in_doubt_come_last_and_are_said_to_be(choice: Choice, make_image: MakeImage) -> None:
+    for tag in ("1-py3.11", "1-py3.12", "1-py3.13", "1-py3.14"):
+        doubtful(make_image(f"me/worker:{tag}"))
+    assert [line[-10:] for line in (await alternatives(choice))[1:]] == ["(in doubt)"] * 3
+    assert await fitting_tags(choice) is None
+    make_image("me/worker:zzz")
+    lines = await alternatives(choice)
+    assert len(lines) == 4
+    assert lines[1:3] == ('  image="me/worker:zzz"', '  image="me/worker:1-py3.14" (in doubt)')
+    assert await fitting_tags(choice) == ("zzz",)
 
 
 async def test_an_image_that_has_no_dask_to_run_is_no_remedy(choice: Choice, make_image: MakeImage) -> None:
@@ -93,8 +105,8 @@ async def test_the_time_is_over(
 async def test_what_was_found_before_a_file_system_hung_is_kept(
     choice: Choice, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hangs(images: Iterable[tuple[ImageReference, Path]]) -> Iterator[Finding]:
-        yield from survey(images)
+    def hangs(images: Iterable[tuple[ImageReference, Path]], *, command: str) -> Iterator[Finding]:
+        yield from survey(images, command=command)
         time.sleep(3)
 
     make_image("me/worker:2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from htcdaskgateway.images.errors import (
     RegistryNotFoundError,
     TagMissingError,
 )
+from htcdaskgateway.images.reference import DEFAULT_ROOT, DOCKER_REGISTRY
 
 OURS = SiteFacts(
     "apptainer", "site/image:1", "r.org", "/root", {"docker.io": "hub.org"}, "error",
@@ -108,6 +110,62 @@ def test_the_registry_takes_the_place_of_that_of_the_sites_image() -> None:
 def test_the_root_of_this_machine_may_be_another() -> None:
     with dask.config.set({"htcdaskgateway": {"image-root": "/mine"}}):
         assert decide(Wish(), OURS, {}).root == "/mine"
+
+
+@pytest.mark.parametrize(
+    ("configured", "root"),
+    [("~/images", "/home/me/images"), ("", "/root"), (None, "/root"), ("a\0~", "a\0~")],
+)
+def test_how_the_root_may_be_written(
+    monkeypatch: pytest.MonkeyPatch, configured: str | None, root: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    with dask.config.set({"htcdaskgateway": {"image-root": configured}}):
+        assert decide(Wish(), OURS, {}).root == root
+        assert decide(Wish(), replace(OURS, image_root=""), {}).root == (root if configured else DEFAULT_ROOT)
+
+
+@pytest.mark.parametrize("value", [["a:1"], {"a": 1}, 7])
+def test_an_option_that_is_no_text(value: object) -> None:
+    with pytest.raises(ImageReferenceError, match=f"it is of type {type(value).__name__}, not text"):
+        decide(Wish(), OURS, {"image": value})
+
+
+def test_what_the_site_starts_is_what_is_looked_for(
+    client: HTCGateway, answers: Answers, make_image: MakeImage
+) -> None:
+    assert answers.site is not None
+    answers.site["worker_program"] = "/opt/env/bin/own-dask"
+    image = make_image("me/worker:1")
+    make_image("me/worker:2")
+    with pytest.raises(
+        ImageUnusableError, match="cannot be used: there is no /opt/env/bin/own-dask"
+    ) as caught:
+        client.submit(image="me/worker:1")
+    assert "No other image of this name fits" in str(caught.value)
+    (image / "opt/env/bin/dask").rename(image / "opt/env/bin/own-dask")
+    client.submit(image="me/worker:1")
+    assert answers.submitted == [{"image": f"{REGISTRY}/me/worker:1"}]
+
+
+def test_a_dask_that_cannot_start(client: HTCGateway, answers: Answers, make_image: MakeImage) -> None:
+    (make_image("me/worker:1") / "opt/env/bin/dask").write_text("#!/opt/gone/bin/python\n")
+    with pytest.raises(ImageUnusableError, match="needs '/opt/gone/bin/python', which is not there"):
+        client.submit(image="me/worker:1")
+    assert answers.submitted == []
+
+
+def test_a_tag_of_dockers_own_image_that_fits(
+    client: HTCGateway, answers: Answers, make_image: MakeImage, tmp_path: Path
+) -> None:
+    assert answers.site is not None
+    make_image("library/python:2", dask="1.0")
+    make_image("library/python:1")
+    (tmp_path / "root" / REGISTRY).rename(tmp_path / "root" / DOCKER_REGISTRY)
+    answers.site["image_registry"] = DOCKER_REGISTRY
+    with pytest.raises(TagMissingError) as caught:
+        client.submit(image="python")
+    assert caught.value.fitting == ("1",)
 
 
 def test_a_site_that_names_no_image_decides_itself() -> None:

@@ -163,6 +163,26 @@ async def test_jobs_wait_for_a_credential(
     await watcher.check_credentials()  # they are not what the jobs get
 
 
+async def test_the_sandbox_is_said_to_be_in_use(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or another session of the user's takes it for one of the past, after the days that they are kept."""
+    monkeypatch.setattr(module, "KEEP_PERIOD", 0.05)
+    kept: list[Path] = []
+    monkeypatch.setattr(SessionSandbox, "keep", lambda sandbox: kept.append(sandbox.path))
+    submitter = await attached(attach())
+    await until(lambda: len(kept) > 1, "it is said again and again")
+    assert set(kept) == {submitter.sandbox.path}
+
+
+@pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"about": ' * 100_000, "{", "[]"])
+async def test_what_is_no_poll_is_refused(server: SessionGateway, body: str) -> None:
+    async with aiohttp.ClientSession() as http:
+        url = f"{server.url}/api/v1/clusters/{CLUSTER}/session"
+        async with http.post(url, data=body) as answer:
+            assert answer.status == 422
+            assert "This is no poll of a session" in await answer.text()
+
+
 async def test_the_sandbox_is_deleted_behind_our_back(server: SessionGateway, attach: Attach) -> None:
     submitter = await attached(attach())
     await server.schedd.submit(jobs("w1"))

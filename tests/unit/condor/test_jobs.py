@@ -25,7 +25,8 @@ REQUEST = JobRequest(
     worker_names=("w1", "w2"),
     batch_name="dask-alice",
 )
-TEXT = """\
+X509_OVER = "(JobStatus =?= 1 && time() - (HTCDaskX509Until ?: time()) > 3600)"
+TEXT = f"""\
 universe = vanilla
 executable = /var/lib/dask/c1/start_worker.sh
 arguments = $(worker_name) $(ClusterId).$(ProcId)
@@ -44,7 +45,7 @@ request_cpus = 2
 request_memory = 2048
 getenv = false
 notification = never
-periodic_remove = (JobStatus =?= 5 && time() - EnteredCurrentStatus > 600)
+periodic_remove = (JobStatus =?= 5 && time() - EnteredCurrentStatus > 600) || {X509_OVER}
 +HTCDaskGateway = "g-1"
 +HTCDaskCluster = "c1"
 +HTCDaskWorker = "$(worker_name)"
@@ -67,12 +68,15 @@ def test_full_text() -> None:
 
 
 def test_optional_commands() -> None:
-    commands = with_(disk=5 * 2**30, lease=120, worker_lifetime=86400, held_lifetime=60).commands
+    more = {"disk": 5 * 2**30, "lease": 120}
+    commands = with_(**more, worker_lifetime=86400, held_lifetime=60, idle_lifetime=604800).commands
     assert commands["request_disk"] == str(5 * 2**20)  # KiB
     assert commands["job_lease_duration"] == "120"
     assert commands["periodic_remove"] == (
         "(JobStatus =?= 5 && time() - EnteredCurrentStatus > 60)"
         " || (JobStatus =?= 2 && time() - JobCurrentStartDate > 86400)"
+        " || (JobStatus =?= 1 && time() - EnteredCurrentStatus > 604800)"
+        f" || {X509_OVER}"
     )
 
 
@@ -199,6 +203,7 @@ def test_no_command_value(value: str) -> None:
         ({"memory": -1}, "memory is '-1'"),
         ({"disk": -1}, "disk is '-1'"),
         ({"held_lifetime": 0}, "held_lifetime"),
+        ({"idle_lifetime": -1}, "idle_lifetime"),
         ({"lease": "60 || true"}, "'60 || true'"),
         ({"worker_lifetime": float("nan")}, "'nan'"),
     ],

@@ -16,7 +16,8 @@ class Queue:
     name = "ap@"
 
     def __init__(self, in_place: int, spooled: int, takes: float = 0.0) -> None:
-        self.ads = [{"ClusterId": 1, "ProcId": proc} for proc in range(in_place)]
+        mine = {"ClusterId": 1, "x509UserProxy": "/s/x509.pem"}
+        self.ads: list[dict[str, Any]] = [{**mine, "ProcId": proc} for proc in range(in_place)]
         self.ads += [{"ClusterId": 2, "ProcId": proc, "StageInFinish": 9} for proc in range(spooled)]
         self.bad: set[str] = set()
         self.just_started: set[int] = set()
@@ -56,7 +57,7 @@ async def test_spooled_jobs_are_handed_it_and_the_others_find_it() -> None:
     assert set(queue.changed) == {"1.0", "1.1", *queue.handed}
     assert queue.constraints[:1] == [
         'HTCDaskCluster =?= "c1" && JobStatus =!= 3 && JobStatus =!= 4 && HTCDaskX509Until != 1800000000'
-        ' && (StageInFinish =!= undefined || x509userproxy =?= "/s/x509.pem")'
+        ' && (StageInFinish =!= undefined || x509userproxy =?= "/s/x509.pem" || JobStatus =?= 2)'
     ]
 
 
@@ -90,6 +91,20 @@ async def test_one_that_is_refused_is_not_in_the_way_of_others() -> None:
         await queue.renew()
     assert (caught.value.job_ids, set(queue.changed)) == (("2.1",), {"2.0", "2.2"})
     assert "Failed to send proxy file" in str(caught.value)
+
+
+async def test_jobs_with_the_file_of_another_session_are_told_of() -> None:
+    """After all others have been renewed: they run on, and what they have ends."""
+    queue = Queue(in_place=2, spooled=25, takes=1.0)
+    queue.ads[1]["x509UserProxy"] = "/t/x509.pem"
+    assert await queue.renew(seconds=10) == 5
+    queue.ads = queue.ads[:2]
+    with pytest.raises(NotRenewedError) as caught:
+        await queue.renew()
+    assert caught.value.job_ids == ("1.1",)
+    assert "file of a session that submitted before" in str(caught.value)
+    assert "1.0" in queue.changed
+    assert "1.1" not in queue.changed
 
 
 @pytest.mark.parametrize("path", ['/a" || true || "', "/a\\b", "/a\nb"])

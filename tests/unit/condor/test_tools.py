@@ -297,6 +297,78 @@ async def test_wrapper_that_submits_to_where_we_cannot_look(tool: Tool, tmp_path
     assert (tmp_path / "asked").read_text().split() == ["ap2@"]
 
 
+OURS = SubmitDescription({**TWO.commands, "+HTCDaskGateway": '"g1"', "+HTCDaskCluster": '"c1"'}, ("w1", "w2"))
+ON_AP2 = """echo '[{"GlobalJobId": "ap2@#77.0#1", "ClusterId": 77, "ProcId": 0, "JobStatus": 1}]'"""
+
+
+@pytest.fixture
+def wrapped(tool: Tool, tmp_path: Path) -> ToolsSchedd:
+    """Its ``condor_submit`` chooses a schedd; ap2@ shows jobs when there is a file ``up``."""
+    tool("condor_status", "echo ap1@; echo ap2@")
+    tool("condor_submit", f"echo \"$*\" >> {tmp_path}/submits; echo '2 job(s) submitted to cluster 77.'")
+    seen = f'echo "$*" >> {tmp_path}/asked; [ -e {tmp_path}/up ] && [ "$2" = ap2@ ]'
+    tool("condor_q", f"{seen} && {ON_AP2}; true")
+    programs = {"condor_submit": str(tmp_path / "condor_submit")}
+    return ToolsSchedd(directory=str(tmp_path), programs=programs, timeout=2)
+
+
+async def test_wrapper_that_submits_and_takes_too_long(
+    tool: Tool, wrapped: ToolsSchedd, tmp_path: Path
+) -> None:
+    tool("condor_submit", f"touch {tmp_path}/submitted; sleep 60")
+    with pytest.raises(ScheddSilentError):
+        await wrapped.submit(OURS)
+    for _ in range(2):
+        (tmp_path / "submitted").unlink()
+        with pytest.raises(ScheddUnavailableError, match=r'HTCDaskCluster =\?= "c1"'):
+            await wrapped.submit(OURS)
+        (tmp_path / "submitted").touch(exist_ok=False)  # it was not asked again
+    (tmp_path / "up").touch()
+    assert [job.job_id for job in await wrapped.query("g1")] == ["77.0"]
+    assert wrapped.name == "ap2@"
+
+
+async def test_what_a_wrapper_has_not_submitted_is_not_sought(
+    tool: Tool, wrapped: ToolsSchedd, tmp_path: Path
+) -> None:
+    tool("condor_submit", "echo Your quota is used up; echo 'ERROR: go away' >&2; exit 3")
+    with pytest.raises(SubmitRefusedError):
+        await wrapped.submit(OURS)
+    assert await wrapped.query("g1") == []
+    assert "-name" not in (tmp_path / "asked").read_text()
+
+
+async def test_jobs_of_a_process_that_has_ended_are_sought(wrapped: ToolsSchedd, tmp_path: Path) -> None:
+    (tmp_path / "up").touch()
+    await wrapped.settle("g1", [])
+    assert not (tmp_path / "asked").exists()
+    await wrapped.settle("g1", ["c1", "c2"])
+    assert wrapped.name == "ap2@"
+    searched = '(HTCDaskGateway =?= "g1" && HTCDaskCluster =?= "c1") || (HTCDaskGateway =?= "g1"'
+    assert searched in (tmp_path / "asked").read_text()
+    await wrapped.submit(OURS)
+    assert (tmp_path / "submits").read_text().startswith("-name ap2@ ")
+
+
+async def test_where_this_host_has_no_schedd_the_others_are_searched(
+    tool: Tool, wrapped: ToolsSchedd, tmp_path: Path
+) -> None:
+    tool(
+        "condor_q",
+        f"""case "$1 $2" in "-name ap2@") {ON_AP2} ;; -name*) ;; *) echo 'no schedd'; exit 1; esac""",
+    )
+    await wrapped.settle("g1", ["c1"])
+    assert wrapped.name == "ap2@"
+
+
+async def test_jobs_that_are_nowhere_are_not_sought_for_ever(wrapped: ToolsSchedd) -> None:
+    for _ in range(4):
+        with pytest.raises(ScheddUnavailableError, match="No schedd shows the jobs"):
+            await wrapped.settle("g1", ["c1"])
+    await wrapped.settle("g1", ["c1"])
+    assert await wrapped.submit(OURS) == ["77.0", "77.1"]
+
+
 async def test_jobs_that_have_left_all_queues_are_not_sought_for_ever(tool: Tool, tmp_path: Path) -> None:
     tool("condor_submit", "echo '2 job(s) submitted to cluster 77.'")
     tool("condor_status", "echo ap1@; echo ap2@")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -12,6 +13,7 @@ from helm_python import Chart, HelmError, lint
 from tests.support.chart import (
     CHART,
     COMBINATIONS,
+    SECRETS,
     Manifest,
     load_configurations,
     pick,
@@ -87,8 +89,33 @@ def test_values_reach_the_gateway(loaded: Loaded) -> None:
 def test_on_okd_no_uid_is_asked_for(loaded: Loaded) -> None:
     text = yaml.safe_dump_all(render(COMBINATIONS["okd"]))
     assert "runAsUser" not in text
-    assert "fsGroup" not in text
+    assert "fsGroup:" not in text
     assert loaded["okd"]["run_as"] is None
+
+
+def test_what_kubernetes_opened_of_the_state_is_closed_again(tmp_path: Path) -> None:
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    state.mkdir()
+    (state / "clusters").mkdir()
+    for file in (state / "keys", state / "clusters" / "dask.pem", elsewhere):
+        file.write_text(SECRETS["encryption-keys"])
+        file.chmod(0o660)
+    (state / "link").symlink_to(elsewhere)
+    for directory in (state, state / "clusters"):
+        directory.chmod(0o2770)
+    [loaded] = load_configurations([write_configuration(render({}), tmp_path)])
+    assert loaded["problems"] == []
+    modes = [
+        (state / name).stat().st_mode & 0o7777 for name in (".", "keys", "clusters", "clusters/dask.pem")
+    ]
+    assert modes == [0o2700, 0o600, 0o2700, 0o600]
+    assert elsewhere.stat().st_mode & 0o777 == 0o660
+
+
+@combinations
+def test_a_volume_that_is_right_already_is_left_alone(values: dict[str, Any]) -> None:
+    for pod in pods(render(values)):
+        assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
 def test_postgresql_and_keys_come_from_secrets(loaded: Loaded) -> None:
@@ -147,11 +174,43 @@ def test_a_wrong_value_is_refused_with_its_name(values: dict[str, Any], name: st
             {"gateway": {"database": {"urlSecret": {"name": "x"}}, "persistence": {"enabled": False}}},
             "gateway.encryptionKeysSecret.name must be set",
         ),
+        ({"condor": {"submitter": "gateway"}}, "condor.collector or condor.schedds must be set"),
+        ({"proxy": {"publicAddress": "dask.example.org:70000"}}, "there is no port 70000"),
+        (
+            {"gateway": {"auth": {"jupyterhub": {"apiTokenSecret": {"name": ""}}}}},
+            "gateway.auth.jupyterhub.apiTokenSecret.name must be set",
+        ),
+        ({"service": {"nodePort": 30080}}, "service.nodePort is set"),
+        ({"schedulerService": {"type": "ClusterIP", "nodePort": 30080}}, "schedulerService.nodePort is set"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(HelmError, match=words):
         render(values)
+
+
+def test_names_that_yaml_takes_for_something_else() -> None:
+    values = {
+        "fullnameOverride": "n", "imagePullSecrets": ["1e3"], "schedulers": {"namespace": "123"},
+        "condor": {"submitter": "gateway", "schedds": ["s"], "tokensSecret": "0x10"},
+        "ingress": {"enabled": True, "className": "yes", "tlsSecret": "1.5"},
+        "gateway": {"priorityClassName": "null", "persistence": {"existingClaim": "12"}},
+        "proxy": {"publicAddress": "[2001:db8::1]:8786", "tokenSecret": "on"},
+    }  # fmt: skip
+    for manifest in render(values, namespace="42"):
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+def test_without_a_state_the_next_gateway_finds_what_is_left() -> None:
+    def settings(values: dict[str, Any]) -> dict[str, Any]:
+        text = pick(render(values), "ConfigMap")["data"]["settings.json"]
+        return dict(json.loads(text)["HTCondorBackend"])
+
+    values = {"gateway": {"persistence": {"enabled": False}}, "proxy": {"publicAddress": "d.example.org:1"}}
+    found = settings(values)
+    assert (found["instance"], found["stop_clusters_on_shutdown"]) == ("site/dask@d.example.org:1", True)
+    for kept in ({}, COMBINATIONS["postgresql"]):
+        assert not {"instance", "stop_clusters_on_shutdown"} & set(settings(kept))
 
 
 def test_every_value_has_a_comment_and_a_place_in_the_schema() -> None:

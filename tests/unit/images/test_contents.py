@@ -160,6 +160,36 @@ def test_whether_dask_is_in_its_path(tmp_path: Path, tree: dict[str, Any], runs:
     assert ("there is no dask in its PATH" in found.notes) == (runs is not True)
 
 
+@pytest.mark.parametrize(
+    ("changes", "command", "runs"),
+    [
+        ({"usr/local/bin/dask": Program("#!/usr/local/conda/bin/python\n")}, "dask", False),
+        ({"usr/local/bin/dask": Program("#!/usr/local/bin/python3.10\r\n")}, "dask", False),
+        ({"usr/local/bin/dask": Program("#!/home/x/python\n"), "usr/bin/python3": ""}, "dask", True),
+        (
+            {
+                "usr/local/bin/dask": Program("#!/gone/python\n"),
+                ".singularity.d/env/91-x.sh": ". /opt/x.sh\n",
+            },
+            "dask",
+            None,
+        ),
+        ({"opt/x/dask": Program("#!/usr/local/bin/python3.10\n")}, "/opt/x/dask", True),
+        ({}, "/opt/x/dask", False),
+        ({}, "/cvmfs/x/dask", None),
+    ],
+    ids=["no interpreter", "CRLF", "mounted", "not followed", "by its path", "no such path", "mounted path"],
+)
+def test_whether_its_dask_can_start(
+    tmp_path: Path, changes: dict[str, Any], command: str, runs: bool | None
+) -> None:
+    image = conda_image()
+    del image["usr/bin/python3.6"]
+    found = read_image(make(tmp_path / "image", {**image, **changes}), command=command)
+    assert found.runs_dask is runs
+    assert bool(found.notes) == (runs is not True or "usr/bin/python3" in changes)
+
+
 def test_a_directory_of_path_that_is_closed_leaves_it_open_whether_dask_is_there(tmp_path: Path) -> None:
     image = conda_image("opt/conda") | {DOCKER_ENV: 'export PATH="/closed:/usr/bin"\n', "closed/x": ""}
     root = make(tmp_path / "image", image)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -188,6 +191,56 @@ def test_values_do_not_grow_without_end(tmp_path: Path) -> None:
     long = environment(tmp_path / "long", docker="PATH=" + ":".join(f"/{n}" for n in range(1000)))
     assert len(long.path) == 100
     assert "first 100" in long.notes[0]
+
+
+# Of which 50 scripts took seconds.
+COSTLY = {
+    "words": "if " * 21_000,
+    "variables": ('A="' + "$A" * 200 + '"\n') * 150,
+    "defaults": "x " + '"${A:=b}" ' * 6000,
+    "subshells": "(" * 63_000,
+    "a long word": "x" * 63_000,
+    "negations": "[ " + "! " * 20_000 + " ]",
+    "long values": "A=" + "x" * 60_000 + "\n" + "[ $A ]\n" * 700,
+}
+
+
+@pytest.mark.parametrize("script", COSTLY.values(), ids=COSTLY)
+def test_there_is_an_end_to_what_is_read(tmp_path: Path, script: str) -> None:
+    steps = 0
+
+    def count(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+        assert steps < 8_000_000
+
+    scripts = {f"{number}.sh": script[:65_000] for number in range(10, 60)}
+    with profiled(count):
+        found = environment(tmp_path / "image", **scripts)
+    assert found.path == DEFAULT_PATH
+    assert [note for note in found.notes if note.endswith("is not read to its end, there is too much of it")]
+
+
+@contextmanager
+def profiled(count: Callable[..., None]) -> Iterator[None]:
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def test_blocks_in_blocks(tmp_path: Path) -> None:
+    for open_, close in (("if true; then\n", "fi\n"), ("( ", ") "), ("{ ", "; }")):
+        script = open_ * 200 + "PATH=/a\n" + close * 200
+        (note,) = environment(tmp_path / f"image{len(open_)}", docker=script).notes
+        assert note.endswith("it nests too deeply")
+
+
+def test_a_test_of_many_words(tmp_path: Path) -> None:
+    found = environment(tmp_path / "image", docker=f"[ {'! ' * 2000} x ] && PATH=/b")
+    assert len(found.notes) == 1
 
 
 # Random scripts, beside what bash makes of them.

@@ -27,7 +27,6 @@ LONG = "/" + "x" * 150 + "/bin/python3.11"
 STARTS = [
     ("#!/opt/conda/bin/python3.11\nimport dask", "/opt/conda/bin/python3.11"),
     ("#! /opt/conda/bin/python3.11 -sE\n", "/opt/conda/bin/python3.11"),
-    ("#!/opt/conda/bin/python\r\n", "/opt/conda/bin/python"),
     ("#!/usr/bin/env python3\n", "/opt/conda/bin/python3"),
     ("#!/usr/bin/env -S python3 -I\n", "/opt/conda/bin/python3"),
     ("#!/usr/bin/env -S PYTHONSAFEPATH=1 python3\n", "/opt/conda/bin/python3"),
@@ -41,8 +40,9 @@ STARTS = [
     ),
     ('#!/bin/sh\n\'\'\'exec\' "$(dirname "$0")/python3" "$0" "$@"\n', "/opt/conda/bin/python3"),
     ("#!/opt/conda/bin/wrapper\n", None),
-    ("#!/opt/gone/bin/python3\n", None),
     ("#!python3\n", None),
+    ("#!/usr/bin/env python3\r\n", None),
+    ("#!\t/opt/conda/bin/python3.11\t-sE \n", "/opt/conda/bin/python3.11"),
     ("#!/bin/sh\nexec ./python3\n", None),
     ("#!/bin/sh\nexec conda run -n x dask\n", None),
     ("#!/bin/sh\npython3 -m dask\n", None),
@@ -65,6 +65,60 @@ def test_the_python_of_a_script(tmp_path: Path, text: str, expected: str | None)
     assert all("'/opt/conda/bin/dask'" in note for note in found.notes)
     assert found.command == "/opt/conda/bin/dask"
     assert found.is_guess == (expected is None)  # for the system has another
+
+
+# First lines of which the kernel says ENOENT, or perhaps not.
+ABSENT = [
+    ("#!/opt/gone/bin/python3\n", True),
+    ("#!/opt/conda/bin/python3\r\n", True),
+    ("#!/opt/conda/bin/python3.11\r -sE\n", True),
+    ("#!/opt/link/bin/python3\n", True),
+    ("#!/opt/conda/lib/python3\n", True),  # not executable
+    ("#!/cvmfs/x/bin/python3\n", False),
+    ("#!/opt/mounted/bin/python3\n", False),
+    ("#!/opt/climbs/bin/python3\n", False),
+    ("#!/bin/sh\nexec /opt/gone/bin/python3 -m dask\n", False),  # what comes before is not followed
+]
+
+
+@pytest.mark.parametrize(("text", "sure"), ABSENT)
+def test_a_script_whose_python_is_not_there(tmp_path: Path, text: str, sure: bool) -> None:
+    tree = {
+        **CONDA,
+        "opt/conda/bin/dask": Program(text),
+        "opt/conda/lib/python3": "",
+        "opt/link": Link("/nowhere"),
+        "opt/mounted": Link("/cvmfs/x"),
+        "opt/climbs": Link("../usr/../../home/x"),
+        "usr": None,
+    }
+    with ImageFiles(make(tmp_path / "image", tree)) as files:
+        found = find_python(files, PATH)
+    assert found
+    assert found.cannot_start is sure
+    assert "which is not there" in found.notes[0]
+    assert found.notes[0].isprintable()
+
+
+def test_a_program_that_is_named_by_its_path(tmp_path: Path) -> None:
+    tree = {
+        **CONDA,
+        **python("opt/own", "3.12"),
+        "opt/own/bin/dask": Program("#!/opt/own/bin/python3.12\n"),
+        "opt/conda/bin/dask": Program("#!/opt/conda/bin/python3.11\n"),
+    }
+    with ImageFiles(make(tmp_path / "image", tree)) as files:
+        for command, expected in (
+            ("dask", "/opt/conda/bin/python3.11"),
+            ("/opt/own/bin/dask", "/opt/own/bin/python3.12"),
+        ):
+            found = find_python(files, PATH, command)
+            assert found
+            assert (found.path, found.notes) == (expected, ())
+        for command in ("/opt/gone/dask", "opt/own/bin/dask"):
+            found = find_python(files, PATH, command)
+            assert found
+            assert (found.command, found.notes) == ("", (f"there is no {command}",))
 
 
 def test_the_only_python_is_no_guess(tmp_path: Path) -> None:

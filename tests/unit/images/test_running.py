@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from importlib.metadata import version
@@ -21,6 +22,12 @@ IMAGE = "/cvmfs/unpacked.cern.ch/registry/some:image"
 def apptainer(directory: Path, text: str) -> str:
     make(directory, {"apptainer": Program(f"#!/bin/sh\n{text}\n")})
     return str(directory / "apptainer")
+
+
+def said(**changes: object) -> str:
+    """A script that answers as the image's Python does."""
+    answer = {"python": "3.11.7", "executable": "/usr/bin/python3", "dask": True, "found": {}, **changes}
+    return f"cat <<'EOF'\nhtcdaskgateway-versions:{json.dumps(answer)}\nEOF"
 
 
 def stand_in(directory: Path, path: str) -> str:
@@ -88,6 +95,11 @@ def test_how_it_is_started(tmp_path: Path) -> None:
         ("echo htcdaskgateway-versions:{}", "htcdaskgateway-versions:{}"),
         ("echo htcdaskgateway-versions:nonsense", "htcdaskgateway-versions:nonsense"),
         ("echo 'htcdaskgateway-versions:[]'", "htcdaskgateway-versions:[]"),
+        ("echo 'htcdaskgateway-versions:'$(head -c 200000 /dev/zero | tr '\\0' '[')", "[[[["),
+        (said(python=["3.11"]), "htcdaskgateway-versions:"),
+        (said(python="3.11\n"), "htcdaskgateway-versions:"),
+        (said(executable=7), "htcdaskgateway-versions:"),
+        (said(found=[]), "htcdaskgateway-versions:"),
         ("printf '\\033[31mred\\377'", "[31mred"),
         ("seq 1000", "998; 999; 1000"),
     ],
@@ -130,3 +142,23 @@ def test_no_apptainer(tmp_path: Path) -> None:
 def test_a_path_that_is_none() -> None:
     with pytest.raises(ImageUnusableError):
         ask_image("/image\0", apptainer="true")
+
+
+def test_versions_that_are_none(tmp_path: Path) -> None:
+    found = {"dask": "1.0\x1b[31m", "numpy": 7, "Tornado": "6.4", "\x1b[31m": "1"}
+    contents = ask_image(IMAGE, apptainer=apptainer(tmp_path, said(found=found)))
+    assert contents.versions == {"python": "3.11.7", "tornado": "6.4"}
+    assert contents.notes == ("dask: '1.0\\x1b[31m' is no version", "numpy: '7' is no version")
+
+
+@pytest.mark.parametrize(("where", "most"), [("", "4096 KiB"), (">&2", "64 KiB")])
+def test_output_without_end_is_not_kept(tmp_path: Path, where: str, most: str) -> None:
+    program = apptainer(tmp_path, f"echo $$ > {tmp_path}/pid; head -c 20000000 /dev/zero {where}; sleep 60")
+    with pytest.raises(ImageUnusableError, match=f"it prints too much, more than {most}"):
+        ask_image(IMAGE, apptainer=program, timeout=5)
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_output_up_to_the_bound_is_read(tmp_path: Path) -> None:
+    program = apptainer(tmp_path, f"head -c 3000000 /dev/zero; head -c 60000 /dev/zero >&2; echo; {said()}")
+    assert ask_image(IMAGE, apptainer=program).python == "3.11.7"

@@ -16,8 +16,9 @@ from htcdaskgateway.errors import ConfigurationError, HTCDaskError
 from htcdaskgateway.launchers.base import Launcher, SchedulerSpec
 from htcdaskgateway.launchers.kubernetes import KubernetesLauncher
 from htcdaskgateway.launchers.kubernetes.addresses import addresses, way_to
-from htcdaskgateway.launchers.kubernetes.api import message, refusal
+from htcdaskgateway.launchers.kubernetes.api import is_race, message, refusal
 from htcdaskgateway.launchers.kubernetes.errors import (
+    CredentialsRefusedError,
     KubernetesRefusedError,
     KubernetesSilentError,
     NotOursError,
@@ -98,6 +99,10 @@ def test_an_address_that_is_not_known_yet(state: dict[str, Any], pod: dict[str, 
         ({"pod_template": {"spec": {"containers": None}}}, "removes the scheduler's container"),
         ({"pod_template": {"spec": {"containers": [{"name": "scheduler", "image": None}]}}}, "removes"),
         ({"pod_template": {"spec": None}}, "removes"),
+        ({"pod_template": {"spec": "x"}}, "spec is 'x', and not a mapping"),
+        ({"pod_template": {"metadata": {"labels": ["a"]}}}, r"metadata.labels is \['a'\], and not a mapping"),
+        ({"pod_template": {"spec": {"containers": {"scheduler": {}}}}}, "spec.containers is .* not a list"),
+        ({"pod_template": {"spec": {"tolerations": ["x"]}}}, "spec.tolerations is .* not a list"),
     ],
 )
 def test_settings_that_cannot_be(traits: dict[str, Any], words: str) -> None:
@@ -147,6 +152,33 @@ def test_settings_reach_the_pod() -> None:
     assert pod["metadata"]["annotations"]["note"] == "n"
 
 
+def test_a_template_may_remove_what_is_optional() -> None:
+    make(pod_template={"metadata": None, "spec": {"volumes": None}}).check_configuration()
+
+
+def test_a_site_decides_itself_how_long_a_lost_node_is_waited_for() -> None:
+    own = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 900}
+    launcher = make(tolerations=[own], node_lost_timeout=33)
+    pod = make_pod(Names("g"), SchedulerSpec("c", "u", ("x",), {}, {}), "i", "uid", launcher.pods)
+    found = {one["key"]: one["tolerationSeconds"] for one in pod["spec"]["tolerations"]}
+    assert found == {own["key"]: 900, "node.kubernetes.io/not-ready": 33}
+    assert len(pod["spec"]["tolerations"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "status", "said", "passes"),
+    [
+        ("create", 409, {"reason": "Conflict"}, True),
+        ("create", 409, {"reason": "AlreadyExists"}, False),
+        ("create", 403, {"reason": "Forbidden"}, False),
+        ("delete", 409, {"reason": "Conflict"}, False),
+        ("create", 409, ["x"], False),
+    ],
+)
+def test_a_creation_that_lost_a_race_is_tried_again(verb: str, status: int, said: Any, passes: bool) -> None:
+    assert is_race(verb, status, json.dumps(said)) is passes
+
+
 @pytest.mark.parametrize(
     ("contact", "api_url", "words"),
     [
@@ -185,7 +217,7 @@ OWNER = 'services "x" is forbidden: cannot set an ownerRef on a resource you can
         (403, json.dumps({"message": OWNER}), KubernetesRefusedError, OWNER),
         (422, json.dumps({"message": RBAC}), KubernetesRefusedError, RBAC),
         (404, "page not found\n", KubernetesRefusedError, "page not found"),
-        (401, json.dumps({"message": "Unauthorized"}), KubernetesRefusedError, "Unauthorized"),
+        (401, json.dumps({"message": "Unauthorized"}), CredentialsRefusedError, "Unauthorized"),
         (400, json.dumps(["x"]), KubernetesRefusedError, '["x"]'),
     ],
 )
@@ -205,6 +237,7 @@ def test_words_of_others_are_bounded() -> None:
     "error",
     [
         KubernetesRefusedError("create", "pods", "ns", 403, QUOTA),
+        CredentialsRefusedError("create", "pods", "ns", 401, "Unauthorized"),
         PermissionMissingError("create", "pods", "ns", RBAC),
         KubernetesSilentError("create", "pods", "ns", 45, "Cannot connect"),
         NotOursError("pods", "dask-x", "ns"),

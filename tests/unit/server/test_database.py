@@ -1,21 +1,103 @@
 from __future__ import annotations
 
+import asyncio
+import os
+import pwd
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
+from dask_gateway_server.backends import db_base
 from dask_gateway_server.backends.db_base import DataManager
+from tests.support.postgres import NoPostgresError, Postgres, running_postgres
 
 from htcdaskgateway.errors import ConfigurationError
 from htcdaskgateway.server import database
+from htcdaskgateway.server.backend import HTCondorBackend
 from htcdaskgateway.server.traits import LARGEST_CLUSTER, HTCondorClusterConfig
 
 
 def test_a_state_directory_has_one_gateway_at_a_time(tmp_path: Path) -> None:
-    with database.claim("sqlite://", tmp_path), pytest.raises(ConfigurationError) as caught:
-        database.claim("sqlite://", tmp_path)
+    first = database.Claim("sqlite://", tmp_path)
+    first.check()
+    with pytest.raises(ConfigurationError) as caught:
+        database.Claim("sqlite://", tmp_path)
+    first.close()
     assert str(caught.value) == f"Another gateway uses the state directory {tmp_path}."
-    database.claim("sqlite://", tmp_path).close()
+    database.Claim("sqlite://", tmp_path).close()
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    if os.geteuid() or "postgres" not in {account.pw_name for account in pwd.getpwall()}:
+        pytest.skip("a PostgreSQL of Debian's is run as its account, by root")
+    try:
+        with running_postgres("postgres", "127.0.0.1") as found:
+            yield found
+    except NoPostgresError as error:
+        pytest.skip(str(error))
+
+
+def cut(url: str) -> None:
+    """End all connections to a database but this one."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        others = sa.text(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        assert connection.execute(others).scalars().all()
+
+
+def test_the_lock_of_a_connection_that_was_cut_is_taken_again(server: Postgres, tmp_path: Path) -> None:
+    url = server.listen_url("secret")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    mine = database.Claim(url, tmp_path / "one")
+    cut(url)
+    mine.check()
+    with pytest.raises(ConfigurationError, match="Another gateway uses the database") as caught:
+        database.Claim(url, tmp_path / "two")
+    assert "secret" not in str(caught.value)
+    cut(url)
+    other = database.Claim(url, tmp_path / "two")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="Another gateway uses the database"):
+            mine.check()
+    other.close()
+    mine.check()
+    mine.close()
+    database.Claim(url, tmp_path / "two").close()
+
+
+def test_records_are_written_after_connections_were_cut(server: Postgres) -> None:
+    url = server.listen_url("secret")
+    manager = db_base.DataManager(url=url, echo=False, encrypt_keys=[b"x" * 43 + b"="])
+    found = database.instance_id(manager.db)
+    cut(url)
+    assert database.instance_id(manager.db) == found
+    manager.db.dispose()
+
+
+async def test_a_gateway_whose_database_is_anothers_ends_and_leaves_the_clusters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone() -> None:
+        raise ConfigurationError("Another gateway uses the database x.")
+
+    monkeypatch.setattr("htcdaskgateway.server.backend.CLAIM_PERIOD", 0.01)
+    backend = HTCondorBackend(stop_clusters_on_shutdown=True)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    monkeypatch.setattr(backend, "_claim", SimpleNamespace(check=gone), raising=False)
+    await asyncio.wait_for(backend.check_claim_loop(), 5)
+    await asyncio.wait_for(ended.wait(), 5)
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    assert not backend.stop_clusters_on_shutdown
 
 
 def test_the_identity_is_made_once_and_stays_with_the_database(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dask_gateway_server.options import Integer, Options, Select, String
 from traitlets import TraitError
 from traitlets.config import Config
 
+from htcdaskgateway.client.site import SiteFacts
 from htcdaskgateway.errors import ConfigurationError, InvalidRequestError
 from htcdaskgateway.server.image_options import LOOK, ImageOptions, find
 from htcdaskgateway.server.image_settings import ImageSettings, bind_arguments
@@ -114,6 +115,16 @@ def test_the_defaults_are_fine() -> None:
         "image_root": "/cvmfs/unpacked.cern.ch",
         "registry_aliases": {"docker.io": HUB, "index.docker.io": HUB},
     }
+
+
+@pytest.mark.parametrize(
+    ("command", "told"), [(["/opt/x/dask", "worker"], "/opt/x/dask"), (["dask-worker"], "dask-worker")]
+)
+def test_a_site_that_starts_another_program_tells_it(command: list[str], told: str) -> None:
+    one = ImageSettings(config=Config({"HTCondorClusterConfig": {"worker_cmd": command}}))
+    assert one.site_facts()["worker_program"] == told
+    assert SiteFacts.from_json(one.site_facts()).worker_program == told
+    assert SiteFacts.from_json(site().site_facts()).worker_program == "dask"
 
 
 def test_without_images() -> None:

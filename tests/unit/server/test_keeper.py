@@ -12,7 +12,7 @@ from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus
 from tests.doubles import FakeSchedd
 
 from htcdaskgateway.condor.jobs import JobRequest, worker_jobs
-from htcdaskgateway.condor.schedd import Action, SubmitDescription
+from htcdaskgateway.condor.schedd import Action, ObservedJob, SubmitDescription
 from htcdaskgateway.errors import (
     SandboxError,
     ScheddSilentError,
@@ -168,6 +168,111 @@ async def test_a_gateway_that_ends_during_a_submit(tmp_path: Path, outcome: str)
     assert len(second.schedd.jobs) == 3
     assert second.states(second.db.get_cluster(cluster.name)) == ["starting"] * 3
     second.close()
+
+
+class Choosing(FakeSchedd):
+    """Its name is found out late: when there are to be jobs, or when lost ones are looked for."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__()
+        self.known, self.found = "", found
+        self.settled: list[Sequence[str]] = []
+
+    @property
+    def name(self) -> str:
+        return self.known
+
+    async def settle(self, gateway: str, lost: Sequence[str]) -> None:
+        assert gateway == GATEWAY
+        self.settled.append(lost)
+        if self.found == "first" or (lost and self.found == "later"):
+            self.known = "chosen@"
+        elif lost and self.found == "fails":
+            raise ScheddUnavailableError("", "No schedd shows the jobs")
+
+    async def query(self, gateway: str, cluster: str = "") -> list[ObservedJob]:
+        """Of the right schedd, if it is known; else of this host's."""
+        found = await super().query(gateway, cluster)
+        return found if self.known else []
+
+
+@pytest.mark.parametrize("found", ["first", "later"])
+async def test_the_schedd_of_a_lost_submit_is_found_again(tmp_path: Path, found: str) -> None:
+    url = f"sqlite:///{tmp_path}/db"
+    schedd = Choosing(found)
+    first = Scene(url, schedd)
+    cluster = first.cluster()
+    first.scale(cluster, 3)
+    schedd.silent = "acted"
+    with pytest.raises(ScheddSilentError):
+        await first.keeper.submit(cluster)
+    saved = {worker.state["schedd"] for worker in first.wanted(cluster)}
+    first.close()
+    assert saved == ({"chosen@"} if found == "first" else {""})
+    schedd.silent, schedd.settled = "", []
+    # What keepers are made with is the name in the records.
+    schedd.known = saved.pop()
+    second = Scene(url, schedd)
+    for _ in range(3):
+        await second.keeper.round()
+    assert len(schedd.submits) == 1
+    again = second.db.get_cluster(cluster.name)
+    assert second.states(again) == ["starting"] * 3
+    assert {worker.state["schedd"] for worker in second.wanted(again)} == {"chosen@"}
+    assert schedd.settled == ([] if found == "first" else [[cluster.name]])
+    second.close()
+
+
+async def test_nothing_is_submitted_before_lost_jobs_are_found() -> None:
+    schedd = Choosing("fails")
+    scene = Scene(schedd=schedd)
+    cluster = scene.cluster()
+    scene.scale(cluster, 1)
+    schedd.silent = "acted"
+    with pytest.raises(ScheddSilentError):
+        await scene.keeper.submit(cluster)
+    schedd.silent = ""
+    scene.scale(cluster, 3)
+    for _ in range(3):
+        with pytest.raises(ScheddUnavailableError):
+            await scene.keeper.round()
+    assert len(schedd.submits) == 1
+    assert "No schedd shows the jobs" in scene.keeper.trouble
+    schedd.found = "later"
+    await scene.keeper.round()
+    await scene.keeper.round()
+    assert [len(one.worker_names) for one in schedd.submits] == [1, 2]
+    assert scene.states(cluster) == ["starting"] * 3
+    scene.close()
+
+
+@pytest.mark.parametrize("found", ["later", "never"])
+async def test_lost_jobs_that_nobody_wants_any_more_are_sought_once(found: str) -> None:
+    schedd = Choosing(found)
+    scene = Scene(schedd=schedd)
+    cluster = scene.cluster()
+    scene.scale(cluster, 3)
+    schedd.silent = "acted" if found == "later" else "not acted"
+    with pytest.raises(ScheddSilentError):
+        await scene.keeper.submit(cluster)
+    schedd.silent, schedd.settled = "", []
+    scene.scale(cluster, 0)
+    scene.db.update_cluster(cluster, target=JobStatus.STOPPED, status=JobStatus.STOPPED)
+    for _ in range(3):
+        await scene.keeper.look()
+    assert schedd.settled == [[cluster.name]]
+    assert schedd.jobs == {}
+    scene.close()
+
+
+async def test_what_was_refused_is_not_sought() -> None:
+    schedd = Choosing("fails")
+    schedd.refuse = "over quota"
+    scene = Scene(schedd=schedd)
+    scene.scale(scene.cluster(), 2)
+    await scene.keeper.round()
+    assert schedd.settled == [[]]
+    scene.close()
 
 
 async def test_two_jobs_of_one_worker(scene: Scene) -> None:
@@ -371,3 +476,22 @@ async def test_a_keeper_leaves_jobs_of_others_alone(scene: Scene) -> None:
     assert [len(ids) for _, ids in scene.schedd.acts] == [1]
     [kept] = scene.wanted(other)
     assert scene.schedd.status(kept.state["job_id"]) is not None
+
+
+async def test_jobs_that_waited_too_long_are_submitted_again_and_are_no_failed_starts(scene: Scene) -> None:
+    scene.schedd.never_start = True
+    cluster = scene.cluster()
+    scene.scale(cluster, 2)
+    for _ in range(5):  # the limit of failures is 3
+        await scene.keeper.round()
+        first = {worker.name for worker in scene.wanted(cluster)}
+        assert len(first) == 2
+        for job_id in list(scene.schedd.jobs):
+            why = "The job attribute PeriodicRemove expression '(JobStatus =?= 1)' evaluated to TRUE"
+            scene.schedd.remove(job_id, why)
+        await scene.keeper.look()
+    assert len(scene.schedd.submits) == 5
+    assert not scene.store.given_up(cluster)
+    assert any(f"its job was removed: {why}" in reason for reason in scene.reasons(cluster))
+    await scene.keeper.round()
+    assert len(scene.wanted(cluster)) == 2

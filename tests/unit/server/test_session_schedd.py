@@ -116,6 +116,18 @@ async def test_who_takes_over_is_asked_where_the_first_one_ended() -> None:
     answering.cancel()
 
 
+async def test_lost_jobs_are_sought(schedd: SessionSchedd, session: Session) -> None:
+    session.said["query"] = {"schedd": "", "ok": []}
+    await schedd.settle("g", ["c1"])
+    await schedd.settle("g", [])
+    session.said["query"] = {"schedd": "s@h", "ok": wire.jobs_to_json([MINE])}
+    await schedd.settle("g", ["c1"])
+    await schedd.settle("g", ["c1"])  # no more to be found out
+    told = [(order["gateway"], order["cluster"], order["seek"]) for order in session.heard]
+    assert told == [("g", "c1", True), ("nobody", "c1", False), ("g", "c1", True)]
+    assert schedd.name == "s@h"
+
+
 async def test_a_schedd_that_is_known_is_told(session: Session) -> None:
     schedd = SessionSchedd("c1", "alice", session.orders, 0.2, schedd="old@h")
     session.said["submit"] = {"schedd": "old@h", "ok": ["7.0", "7.1"]}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htcdaskgateway.condor.schedd import JobStatus, ObservedJob
+from htcdaskgateway.condor.schedd import EndedJob, JobStatus, ObservedJob
 from htcdaskgateway.server.verdicts import (
     Do,
     Facts,
@@ -20,6 +20,7 @@ from htcdaskgateway.server.verdicts import (
     pending_order,
     surplus,
     to_remove,
+    waited_too_long,
     why_it_ended,
 )
 
@@ -197,3 +198,22 @@ def test_an_unwanted_job_may_end_by_itself(status: JobStatus, age: float, remove
 )
 def test_why_it_ended(code: int | None, signal: int | None, removed: str, words: str, sentence: str) -> None:
     assert why_it_ended(code, signal, removed, words) == sentence
+
+
+OURS = "The job attribute PeriodicRemove expression '(JobStatus =?= 1 && ...)' evaluated to TRUE"
+
+
+@pytest.mark.parametrize(
+    ("last_seen", "status", "reason", "so"),
+    [
+        (JobStatus.IDLE, JobStatus.REMOVED, OURS, True),
+        (JobStatus.HELD, JobStatus.REMOVED, OURS, False),
+        (JobStatus.RUNNING, JobStatus.REMOVED, OURS, False),
+        (JobStatus.IDLE, JobStatus.REMOVED, "via condor_rm (by user alice)", False),
+        (JobStatus.IDLE, JobStatus.REMOVED, "The system macro SYSTEM_PERIODIC_REMOVE expression", False),
+        (JobStatus.IDLE, JobStatus.COMPLETED, "", False),
+    ],
+)
+def test_what_waited_too_long(last_seen: JobStatus, status: JobStatus, reason: str, so: bool) -> None:
+    assert waited_too_long(int(last_seen), EndedJob("7.0", status, removed_because=reason)) is so
+    assert not waited_too_long(int(last_seen), None)

@@ -14,7 +14,7 @@
 {{/* Labels by which pods are selected: never changed. */}}
 {{- define "htcdaskgateway.selector" -}}
 app.kubernetes.io/name: htcdaskgateway
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -52,7 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- $own := default dict .own -}}
 image: {{ printf "%s:%s" (default $image.name $own.name) (default .root.Chart.AppVersion (default $image.tag $own.tag)) | quote }}
 {{- with default $image.pullPolicy $own.pullPolicy }}
-imagePullPolicy: {{ . }}
+imagePullPolicy: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -63,6 +63,7 @@ runAsUser: 65532
 runAsGroup: 0
 fsGroup: 65532
 {{- end }}
+fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
@@ -84,7 +85,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .hostAliases }}
 hostAliases: {{- toYaml . | nindent 2 }}

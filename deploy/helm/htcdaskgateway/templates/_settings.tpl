@@ -8,7 +8,7 @@ nothing in it can be taken for Python. Secrets are not in it: the configuration 
 {{- $condor := .Values.condor -}}
 {{- $classes := dict "simple" "dask_gateway_server.auth.SimpleAuthenticator" "jupyterhub" "dask_gateway_server.auth.JupyterHubAuthenticator" -}}
 DaskGateway:
-  log_level: {{ $gateway.loglevel }}
+  log_level: {{ $gateway.loglevel | quote }}
   address: ":8000"
   backend_class: htcdaskgateway.server.HTCondorBackend
   authenticator_class: {{ default $gateway.auth.custom.class (get $classes $gateway.auth.type) | quote }}
@@ -31,10 +31,15 @@ HTCondorBackend:
   launcher_class: htcdaskgateway.launchers.kubernetes.KubernetesLauncher
   state_directory: /var/lib/htcdaskgateway/state
   api_url: {{ printf "%s/api" (include "htcdaskgateway.internalUrl" .) | quote }}
-  submitter: {{ $condor.submitter }}
+  submitter: {{ $condor.submitter | quote }}
   worker_contact: gateway-proxy
   worker_contact_address: {{ default (printf "%s-scheduler.%s.svc:%v" (include "htcdaskgateway.fullname" .) .Release.Namespace .Values.schedulerService.port) .Values.proxy.publicAddress | quote }}
   cluster_start_timeout: {{ $schedulers.startTimeout }}
+  {{- if not (or $gateway.persistence.enabled $gateway.database.urlSecret.name) }}
+  {{- /* The next gateway knows nothing of this one's clusters, but takes what is left of them for its own. */}}
+  instance: {{ printf "%s/%s@%s" .Release.Namespace .Release.Name .Values.proxy.publicAddress | trimSuffix "@" | quote }}
+  stop_clusters_on_shutdown: true
+  {{- end }}
   {{- with $schedulers.image }}
   scheduler_image: {{ . | quote }}
   {{- end }}
@@ -55,7 +60,7 @@ ClusterConfig:
   scheduler_memory: {{ toJson $schedulers.memory.request }}
 KubernetesLauncher:
   namespace: {{ include "htcdaskgateway.schedulersNamespace" . | quote }}
-  scheduler_address: {{ $schedulers.address }}
+  scheduler_address: {{ $schedulers.address | quote }}
   image_registries: {{ toJson $schedulers.imageRegistries }}
   image_pull_policy: {{ $schedulers.imagePullPolicy | quote }}
   image_pull_secrets: {{ toJson $schedulers.imagePullSecrets }}

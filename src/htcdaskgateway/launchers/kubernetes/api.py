@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from kubernetes_asyncio import client, config
 
 from htcdaskgateway.errors import ConfigurationError
 from htcdaskgateway.launchers.kubernetes.errors import (
+    CredentialsRefusedError,
     KubernetesRefusedError,
     KubernetesSilentError,
     PermissionMissingError,
@@ -27,6 +28,8 @@ ONE_REQUEST = 10.0  # seconds that the API server may take for one attempt
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two attempts
 PASSING = {429, 500, 502, 503, 504}  # statuses of a server that is starting, ending or busy
 LAST_MOMENT = 0.25  # seconds that TLS connections take to end after their session is closed
+RENEWAL_PAUSE = 3.0  # seconds between two readings of the kubeconfig
+LONGEST_USE = 120.0  # seconds after which nothing is under way any more
 WORDS = 1000  # characters of foreign words that an error shows
 _SINGULAR = {"secrets": "secret", "services": "service", "pods": "pod", "events": "event"}
 # Quotas and admission rules refuse with the same status, and words of their own.
@@ -67,25 +70,37 @@ class Api:
     namespace : str
     timeout : float
         Seconds after which a request is given up.
+    connect_again : callable, optional
+        Gives a connection with the credentials of now: they may end while the gateway runs.
     """
 
-    def __init__(self, connection: client.ApiClient, namespace: str, timeout: float) -> None:
+    def __init__(
+        self,
+        connection: client.ApiClient,
+        namespace: str,
+        timeout: float,
+        connect_again: Callable[[], Awaitable[client.ApiClient]] | None = None,
+    ) -> None:
         self.namespace, self.timeout = namespace, timeout
-        self._connection = connection
-        self._core = client.CoreV1Api(connection)
+        self._connection, self._connect_again = connection, connect_again
+        self._renewal, self._renewed = asyncio.Lock(), float("-inf")
+        self._credentials = credentials(connection)
+        self._former: list[tuple[float, client.ApiClient]] = []
         self.used: set[tuple[str, str]] = set()  # of RULES, for those who ask whether all are needed
 
     async def close(self) -> None:
-        await self._connection.close()
+        for connection in (*(old for _, old in self._former), self._connection):
+            await connection.close()
         await asyncio.sleep(LAST_MOMENT)
 
     async def create(self, resource: str, manifest: dict[str, Any]) -> dict[str, Any]:
         method = f"create_namespaced_{_SINGULAR[resource]}"
         return await self._object("create", resource, method, self.namespace, manifest)
 
-    async def items(self, resource: str, **selection: Any) -> list[dict[str, Any]]:
-        method = f"list_namespaced_{_SINGULAR[resource]}"
-        found = await self._object("list", resource, method, self.namespace, **selection)
+    async def items(self, resource: str, namespace: str = "", **selection: Any) -> list[dict[str, Any]]:
+        """Give what there is in the namespace, or in another one."""
+        method, where = f"list_namespaced_{_SINGULAR[resource]}", namespace or self.namespace
+        found = await self._object("list", resource, method, where, where=where, **selection)
         return list(found["items"])
 
     async def pods(self, selector: str) -> tuple[list[dict[str, Any]], str]:
@@ -95,14 +110,16 @@ class Api:
         )
         return list(found["items"]), str(found["metadata"]["resourceVersion"])
 
-    async def delete(self, resource: str, name: str, uid: str, grace: int | None = None) -> None:
+    async def delete(
+        self, resource: str, name: str, uid: str, grace: int | None = None, namespace: str = ""
+    ) -> None:
         """Delete this very object and, in the background, what belongs to it. It may be gone already."""
         options: dict[str, Any] = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
         try:
-            method = f"delete_namespaced_{_SINGULAR[resource]}"
-            await self._object("delete", resource, method, name, self.namespace, body=options)
+            method, where = f"delete_namespaced_{_SINGULAR[resource]}", namespace or self.namespace
+            await self._object("delete", resource, method, name, where, where=where, body=options)
         except KubernetesRefusedError as error:
             if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):  # now another's name
                 raise
@@ -115,7 +132,7 @@ class Api:
 
     async def lacking(self) -> list[tuple[str, str]]:
         """Give the permissions that the account lacks, as the API server sees it."""
-        reviews = client.AuthorizationV1Api(self._connection).create_self_subject_access_review
+        reviews = "create_self_subject_access_review"
 
         async def allowed(verb: str, resource: str) -> bool:
             body = access_review(verb, resource, self.namespace)
@@ -128,7 +145,7 @@ class Api:
     async def watch(self, selector: str, version: str, seconds: int) -> AsyncIterator[dict[str, Any]]:
         """Yield what happens to pods, for so many seconds."""
         self.used.add(("watch", "pods"))
-        answer = await self._core.list_namespaced_pod(
+        answer = await client.CoreV1Api(self._connection).list_namespaced_pod(
             self.namespace, label_selector=selector, resource_version=version, watch=True,
             timeout_seconds=seconds, allow_watch_bookmarks=True,
             _preload_content=False, _request_timeout=seconds + ONE_REQUEST,
@@ -148,14 +165,24 @@ class Api:
         return found
 
     async def _ask(
-        self, verb: str, resource: str, method: Any, *args: Any, timeout: float = 0, **kw: Any
+        self,
+        verb: str,
+        resource: str,
+        method: str,
+        *args: Any,
+        timeout: float = 0,
+        where: str = "",
+        **kw: Any,
     ) -> str:
-        """Make one request, again and again while nothing sensible comes back."""
+        """Make one request, again and again while nothing sensible comes back; once more as somebody new."""
         self.used.add((verb, resource))
-        seconds = timeout or self.timeout
+        seconds, where = timeout or self.timeout, where or self.namespace
         deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
-        request = getattr(self._core, method) if isinstance(method, str) else method
+        may_renew = True
         while True:
+            connection = self._connection
+            group = client.AuthorizationV1Api if verb == "review" else client.CoreV1Api
+            request = getattr(group(connection), method)
             left = min(ONE_REQUEST, max(deadline - time.monotonic(), 0.1))
             try:
                 answer = await request(*args, _preload_content=False, _request_timeout=left, **kw)
@@ -166,13 +193,47 @@ class Api:
             else:
                 if status < HTTPStatus.MULTIPLE_CHOICES:
                     return str(said)
-                if status not in PASSING:
-                    raise refusal(verb, resource, self.namespace, status, said)
+                if status == HTTPStatus.UNAUTHORIZED and may_renew and await self._renew(connection):
+                    may_renew = False
+                    continue
+                if status not in PASSING and not is_race(verb, status, said):
+                    raise refusal(verb, resource, where, status, said)
                 words = message(said)
             if time.monotonic() + pause > deadline:
-                raise KubernetesSilentError(verb, resource, self.namespace, seconds, words)
+                raise KubernetesSilentError(verb, resource, where, seconds, words)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _renew(self, refused: client.ApiClient) -> bool:
+        """Take the credentials of now in place of those that were refused; False: there are no others."""
+        async with self._renewal:
+            if self._connection is not refused:  # another request has done it meanwhile
+                return True
+            if self._connect_again is None or time.monotonic() - self._renewed < RENEWAL_PAUSE:
+                return False
+            now = self._renewed = time.monotonic()
+            try:
+                found = await asyncio.wait_for(self._connect_again(), ONE_REQUEST)
+            except (ConfigurationError, asyncio.TimeoutError):
+                return False
+            if (known := credentials(found)) == self._credentials:
+                await found.close()
+                return False
+            # Requests are under way on the former one, and a watch for as long as that lasts.
+            for at, old in [one for one in self._former if now - one[0] > LONGEST_USE]:
+                await old.close()
+                self._former.remove((at, old))
+            self._former.append((now, refused))
+            self._connection, self._credentials = found, known
+            return True
+
+
+def credentials(connection: client.ApiClient) -> tuple[object, ...]:
+    """What a connection says who we are with, to be compared."""
+    settings = connection.configuration
+    files = (settings.ssl_ca_cert, settings.cert_file, settings.key_file)
+    contents = [Path(name).read_bytes() for name in files if name and Path(name).is_file()]
+    return settings.host, settings.api_key.get("BearerToken"), *contents
 
 
 def message(said: str) -> str:
@@ -183,6 +244,15 @@ def message(said: str) -> str:
         return said.strip()[:WORDS]
 
 
+def is_race(verb: str, status: int, said: str) -> bool:
+    """Whether a creation lost against another one, as with a quota that both are counted in: it passes."""
+    try:
+        reason = json.loads(said)["reason"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return verb == "create" and status == HTTPStatus.CONFLICT and reason != "AlreadyExists"
+
+
 def refusal(
     verb: str, resource: str, namespace: str, status: int, said: str
 ) -> KubernetesRefusedError | PermissionMissingError:
@@ -190,4 +260,6 @@ def refusal(
     words = message(said)
     if status == HTTPStatus.FORBIDDEN and _NO_PERMISSION.search(words):
         return PermissionMissingError(verb, resource, namespace, words)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return CredentialsRefusedError(verb, resource, namespace, status, words)
     return KubernetesRefusedError(verb, resource, namespace, status, words)

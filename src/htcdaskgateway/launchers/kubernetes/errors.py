@@ -27,6 +27,18 @@ class KubernetesRefusedError(KubernetesError):
         )
 
 
+class CredentialsRefusedError(KubernetesRefusedError):
+    """The API server does not know who the gateway is: its token or certificate has ended."""
+
+    def __init__(self, verb: str, resource: str, namespace: str, status: int, words: str) -> None:
+        super().__init__(verb, resource, namespace, status, words)
+        self.sentence = f"Kubernetes does not take the gateway's credentials (to {verb} {resource})."
+        self.remedy = (
+            "Renew what the kubeconfig of c.KubernetesLauncher.kubeconfig holds or names: it is read again by"
+            " itself. To try it: kubectl --kubeconfig FILE auth can-i --list"
+        )
+
+
 class PermissionMissingError(KubernetesError):
     """The gateway's account lacks a permission."""
 

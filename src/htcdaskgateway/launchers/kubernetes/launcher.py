@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from htcdaskgateway.launchers.kubernetes.api import Api, connect
 from htcdaskgateway.launchers.kubernetes.creation import Creation
 from htcdaskgateway.launchers.kubernetes.errors import KubernetesError, KubernetesSilentError
 from htcdaskgateway.launchers.kubernetes.manifests import CONTAINER, PORTS, make_pod
+from htcdaskgateway.launchers.kubernetes.merge import misshapen
 from htcdaskgateway.launchers.kubernetes.names import CLUSTER, Names
 from htcdaskgateway.launchers.kubernetes.traits import KubernetesSettings
 from htcdaskgateway.launchers.kubernetes.verdict import GONE, TAKEN_AWAY, has_started, last_event
@@ -50,9 +52,11 @@ class KubernetesLauncher(KubernetesSettings):
                 'c.KubernetesLauncher.scheduler_address is "node-port", and no node is named.',
                 remedy='Set c.KubernetesLauncher.node_address = "ADDRESS".',
             )
+        if words := misshapen(self.pod_template):
+            raise ConfigurationError(f"c.KubernetesLauncher.pod_template is no part of a pod: {words}.")
         spec = SchedulerSpec("cluster", "user", ("dask",), {}, {})
         with_template = make_pod(Names("gateway"), spec, "image", "uid", self.pods)
-        containers = with_template.get("spec", {}).get("containers", [])
+        containers = with_template.get("spec", {}).get("containers") or []
         if not any(one.get("name") == CONTAINER and one.get("image") for one in containers):
             raise ConfigurationError("c.KubernetesLauncher.pod_template removes the scheduler's container.")
 
@@ -78,7 +82,8 @@ class KubernetesLauncher(KubernetesSettings):
     async def open(self, gateway: str) -> None:
         self._names = Names(gateway)  # before anything is waited for: `place` may be called then
         self._opened = asyncio.Event()
-        api = Api(await connect(self.kubeconfig, self.context), self.namespace, self.api_timeout)
+        way = partial(connect, self.kubeconfig, self.context)
+        api = Api(await way(), self.namespace, self.api_timeout, way)
         try:
             permissions.check(await api.lacking(), self.namespace)
         except KubernetesError as error:
@@ -112,7 +117,8 @@ class KubernetesLauncher(KubernetesSettings):
     # -- schedulers --------------------------------------------------------------------------------
 
     def place(self, cluster: str) -> dict[str, Any]:
-        return {"cluster": cluster, "name": self._names.object_name(cluster)}
+        name = self._names.object_name(cluster)
+        return {"cluster": cluster, "name": name, "namespace": self.namespace}
 
     async def start(self, spec: SchedulerSpec) -> dict[str, Any]:
         image = spec.image.reference if spec.image else self.image
@@ -140,6 +146,11 @@ class KubernetesLauncher(KubernetesSettings):
     async def failure(self, user: str, state: Mapping[str, Any]) -> str:
         if "uid" not in state or self._api is None or not self._watch.synced.is_set():
             return ""
+        if (namespace := state.get("namespace", self.namespace)) != self.namespace:
+            return (
+                f"The scheduler's pod is in the Kubernetes namespace {namespace!r}, and schedulers of this"
+                f" gateway are in {self.namespace!r} now."
+            )
         name = state["name"]
         pod = self._watch.pods.get(name)
         if pod is None or pod["metadata"]["uid"] != state["uid"]:
@@ -186,6 +197,9 @@ class KubernetesLauncher(KubernetesSettings):
             return ""
         api = await self._connected()
         name, selector = state["name"], self._names.selector(state["cluster"])
+        if (namespace := state.get("namespace", self.namespace)) != self.namespace:
+            await self._leave(api, namespace, selector)
+            return ""
         await self._watch.until(lambda: True, QUICK)  # a new gateway process may not have seen it yet
         log = await self._log(name)
         for secret in await api.items("secrets", label_selector=selector):
@@ -198,6 +212,16 @@ class KubernetesLauncher(KubernetesSettings):
             self.log.warning("Pod %s has not ended in %g s; its node may be lost.", name, seconds)
             await self._remove_now(api, name)
         return log
+
+    async def _leave(self, api: Api, namespace: str, selector: str) -> None:
+        """Remove what is in a namespace that was ours, if we still may."""
+        try:
+            for secret in await api.items("secrets", namespace, label_selector=selector):
+                metadata = secret["metadata"]
+                await api.delete("secrets", metadata["name"], metadata["uid"], namespace=namespace)
+        except KubernetesError as error:
+            by_hand = f"kubectl -n {namespace} delete secrets,services,pods -l {selector}"
+            self.log.error("What a cluster has left is to be removed by hand: %s\n%s", by_hand, error)
 
     async def _remove_now(self, api: Api, name: str) -> None:
         """Take a pod away without asking its node."""

@@ -118,7 +118,7 @@ def make_pod(names: Names, spec: SchedulerSpec, image: str, owner: str, site: Po
                 "seccompProfile": {"type": "RuntimeDefault"},
                 **{key: value for key, value in ids.items() if value is not None},
             },
-            "tolerations": [*map(dict, site.tolerations), *_until_lost(site.node_lost_timeout)],
+            "tolerations": [*map(dict, site.tolerations), *_until_lost(site)],
             "containers": [_container(spec, pullable(image, site.registries), site)],
             "volumes": [
                 {
@@ -142,7 +142,7 @@ def make_pod(names: Names, spec: SchedulerSpec, image: str, owner: str, site: Po
     # Whose it is comes last: neither labels nor a template of the site's can make it somebody else's.
     found: Manifest = merged(pod, site.template)
     mine = _metadata(names, spec, owner)
-    found["metadata"] = {**merged(found["metadata"], mine), "ownerReferences": mine["ownerReferences"]}
+    found["metadata"] = {**merged(found.get("metadata"), mine), "ownerReferences": mine["ownerReferences"]}
     return found
 
 
@@ -210,16 +210,18 @@ def _quantity(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{round(value * 1000)}m"
 
 
-def _until_lost(seconds: int) -> list[Manifest]:
+def _until_lost(site: PodSettings) -> list[Manifest]:
     """How long the pod stays on a node that does not answer: Kubernetes' default is 5 minutes."""
+    said = {one.get("key") for one in site.tolerations}  # of several for a key the shortest time counts
     return [
         {
             "key": f"node.kubernetes.io/{what}",
             "operator": "Exists",
             "effect": "NoExecute",
-            "tolerationSeconds": seconds,
+            "tolerationSeconds": site.node_lost_timeout,
         }
         for what in ("not-ready", "unreachable")
+        if f"node.kubernetes.io/{what}" not in said
     ]
 
 

@@ -31,6 +31,26 @@ def merged(base: Any, change: Any) -> Any:
     return list(change) if isinstance(change, list) else change
 
 
+MAPPINGS = ("metadata", "metadata.labels", "metadata.annotations", "spec", "spec.nodeSelector")
+LISTS = ("containers", "initContainers", "volumes", "tolerations", "imagePullSecrets")
+
+
+def misshapen(template: Mapping[str, Any]) -> str:
+    """What keeps a site's change from being one of a pod, in words; empty: nothing that is seen here."""
+    for path in MAPPINGS:
+        found: Any = template
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if found is not None and not isinstance(found, Mapping):
+            return f"{path} is {found!r}, and not a mapping"
+    for name in LISTS:
+        found = (template.get("spec") or {}).get(name)
+        if found is None or (isinstance(found, list) and all(isinstance(one, Mapping) for one in found)):
+            continue
+        return f"spec.{name} is {found!r}, and not a list of mappings"
+    return ""
+
+
 def _key(*lists: list[Any]) -> str:
     """By what all entries of the lists can be told apart; empty: by nothing."""
     for key in KEYS:
