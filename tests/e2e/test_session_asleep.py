@@ -165,8 +165,7 @@ def test_who_wakes_up_and_nobody_else_was_there(server: GatewayServer, run_clien
         laptop.ask_for(3)
         return "scaled 3" in laptop.session.output()
 
-    # An order that it fell asleep with is waited for: session_timeout, 60 s.
-    eventually("three are accepted", scaled, 80, period=1)
+    eventually("three are accepted", scaled, 45, period=1)
     assert laptop.role == "submitter"
     after = {ad["HTCDaskWorker"] for ad in server.jobs()}
     assert len(after) == 3

@@ -117,8 +117,7 @@ class Conversation:
 
     async def _exchange(self) -> None:
         """One poll."""
-        if self._clock() >= self._until:
-            self._results.clear()  # nobody waits for them any more
+        # Also of orders from before the lease ended: where nobody took over, the gateway waits for them.
         sent, results = self._clock(), dict(self._results)
         ended = self._holder != "" and self._has_ended(self._holder)
         self._ended_since = min(sent, self._ended_since) if ended else math.inf
