@@ -110,7 +110,9 @@ async def test_jobs_of_others_are_left_alone(subject: Subject, pool: Pool) -> No
     make(pool, other, HOUR, mine=False)
     later = until + HOUR
     await subject.schedd.submit(jobs(subject, other, until, "w1", spool=False))
-    await renew(subject, sandbox, later)
+    await subject.until_all(JobStatus.RUNNING, 1)
     await renew(subject, other, later, "c2")
+    with pytest.raises(NotRenewedError, match="of a session that submitted before"):
+        await renew(subject, sandbox, later)
     [job] = await subject.schedd.query(subject.gateway)
     assert job.x509_until == until
