@@ -87,7 +87,7 @@ class ToolsSchedd:
 
     async def submit(self, description: SubmitDescription) -> list[str]:
         await self._find_schedd()
-        if not self.name:  # whatever becomes of it: the jobs may be anywhere from now on
+        if not self.name and "condor_submit" in self._calls.wrapped:  # the jobs may be anywhere
             self._sought, self._searches = _like(description), 0
         try:
             ids = await self._submit(description)
