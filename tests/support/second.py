@@ -90,18 +90,26 @@ class Schedds:
         shutil.chown(self.spool, "condor")
         file = self.pool.home / "config.d" / "91-second"
         self._write(file, CONFIG.format(spool=self.spool))
-        self._reconfigured(2)
+        self.pool.command("condor_reconfig", "-daemon", "master")
+        eventually("two schedds", lambda: len(self._seen()) == 2, 30)
         try:
             yield
         finally:
             self._curbed.unlink(missing_ok=True)
             file.unlink()
-            self._reconfigured(1)
+            self.pool.command("condor_reconfig", "-daemon", "master")
+            eventually(f"{SECOND} ended", lambda: not (self.spool / "address").exists(), 60)
+            eventually(f"no ad of {SECOND}", self._forgotten, 30)
             shutil.rmtree(self.spool)
 
-    def _reconfigured(self, number: int) -> None:
-        self.pool.command("condor_reconfig", "-daemon", "master")
-        eventually(f"{number} schedds", lambda: len(self._seen()) == number, 20)
+    def _forgotten(self) -> bool:
+        """An update that was on its way when the schedd took its ad back brings that ad back for 15 minutes."""
+        if SECOND not in self._seen():
+            return True
+        query = self.spool / "invalidation"
+        query.write_text(f'MyType = "Query"\nTargetType = "Scheduler"\nRequirements = Name == "{SECOND}"\n')
+        self.pool.command("condor_advertise", "INVALIDATE_SCHEDD_ADS", str(query))
+        return False
 
     def _seen(self) -> dict[str, bool]:
         told = self.pool.command("condor_status", "-schedd", "-af", "Name", "CurbMatchmaking")
