@@ -62,6 +62,7 @@ EXAMPLES: tuple[HTCDaskError, ...] = (
     errors.SandboxError("/scratch/analyst/" + NAME, "No space left on device"),
     errors.SchedulerStartError(NAME, "No such file or directory: apptainer"),
     client.ClusterFailedError(NAME, f"Cluster {NAME!r} is already stopped"),
+    client.NoAddressError(),
     client.RefusedError(f"No session of analyst is attached to cluster {NAME}, so no jobs can be submitted."),
     client.WorkersMissingError(
         10, 7, 60, "", "7 running, 3 idle", (Reason("idle", 3, "Their jobs wait in HTCondor's queue."),)
@@ -89,8 +90,9 @@ EXAMPLES: tuple[HTCDaskError, ...] = (
     credentials.CredentialTooShortError(_about(NOW + 900), NOW, HOUR, MAKE),
     credentials.CredentialUnreadableError(X509, PROXY, "Permission denied"),
     credentials.KeyMismatchError(PROXY, SUBJECT, MAKE),
+    credentials.NoMoreProxiesError(_about(NOW + HOUR), MAKE),
     credentials.NotDeliveredError(
-        About(TOKEN, "/tmp/bt_u501", "ana of https://issuer.example.org", "", NOW),  # noqa: S108
+        About(TOKEN, "/tmp/bt_u501", "ana of https://issuer.example.org", "", NOW),  # noqa: S108 - likewise
         "the scheduler does not answer",
     ),
     credentials.OtherIdentityError(_about(NOW + HOUR), "/DC=org/DC=example/CN=Somebody Else"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from importlib.resources import files
@@ -23,12 +24,18 @@ from htcdaskgateway.server.traits import HTCondorClusterConfig
 
 ROOT = Path(__file__).parents[2]
 GUIDE = sorted((ROOT / "docs/guide").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PARTS = ("benchmarks", "deploy", "docs", "examples", "tests")
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *(page for part in PARTS for page in sorted((ROOT / part).rglob("*.md"))),
+]
+NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
 FIRST = [ROOT / "docs/index.md", ROOT / "README.md"]
 ARCHITECTURE = ROOT / "docs/explanation/architecture.md"
 
 _CODE = re.compile(r"^(```+).*?^\1$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^()\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _SETTING = re.compile(r"\bc\.([A-Z]\w+)\.([a-z]\w*)")
 
@@ -81,6 +88,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken(page) == []
 
 
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.name)
+def test_links_of_notebooks_lead_somewhere(notebook: Path) -> None:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    files = [link.partition("#")[0] for link in _LINK.findall(text) if not re.match(r"[a-z]+:", link)]
+    assert text
+    assert [file for file in files if not (notebook.parent / file).exists()] == []
+
+
 def test_a_broken_link_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     page = tmp_path / "a.md"
@@ -88,6 +104,11 @@ def test_a_broken_link_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "# Of `me`, and you\n[1](b.md) [2](#no) [3](#of-me-and-you) [4](../x) [5](https://x.org/y)\n"
     )
     assert [one.rpartition("/")[2] for one in broken(page)] == ["b.md#", "a.md#no", "x#"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pictures_are_described(page: Path) -> None:
+    assert [path for words, path in _PICTURE.findall(prose(page)) if len(words.split()) < 4] == []
 
 
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.name)
@@ -102,6 +123,10 @@ def test_each_page_of_the_guide_is_linked_from_the_first_one(page: Path) -> None
         "Using another registry", "Shutting down", "What it can do", "When versions do not match",
         "Credentials", "Logs and the sandbox", "After a kernel restart", "Watching workers come",
         "Migrating from htcdaskgateway 0.1.25",
+        "The three images", "My workers stay idle", "More memory or cores per worker",
+        "Send my own code and files", "Use a GPU", "Run longer than my X.509 proxy", "Analyse NanoAOD",
+        "Use it from a script", "Connect from another machine", "JupyterHub and JupyterLab",
+        "Example notebooks",
     ],
 )  # fmt: skip
 def test_the_guide_has_this_page(title: str) -> None:
@@ -118,6 +143,34 @@ def test_settings_of_the_gateway_exist(page: Path) -> None:
         if of not in CONFIGURED or name not in CONFIGURED[of].class_traits(config=True)
     ]
     assert unknown == []
+
+
+def modules_named(text: str) -> Iterator[str]:
+    """Paths in the first column of tables of modules, below the package."""
+    for header, rows in re.findall(
+        r"^\| module([^|\n]*)\|[^\n]*\n\|---[^\n]*\n((?:\|[^\n]*\n)+)", text, re.MULTILINE
+    ):
+        base = "".join(re.findall(r"`([\w/]+/)`", header))
+        for row in rows.splitlines():
+            folder = base
+            for name in re.findall(r"`([\w/]+(?:\.py|/))`", row.split("|")[1]):
+                if "/" in name.rstrip("/"):
+                    folder = base + name.rpartition("/")[0] + "/"
+                    yield base + name
+                else:
+                    yield base + name if name.endswith("/") else folder + name
+
+
+def test_modules_of_the_architecture_exist() -> None:
+    named = list(modules_named(ARCHITECTURE.read_text(encoding="utf-8")))
+    package = ROOT / "src/htcdaskgateway"
+    assert len(named) > 40
+    assert [name for name in named if not (package / name).exists()] == []
+
+
+def test_modules_are_found_in_a_table() -> None:
+    table = "| module of `a/b/` | what |\n|---|---|\n| `c.py`, `d/e.py`, `f.py` | x |\n| `g.py` | `h.py` |\n"
+    assert list(modules_named(table)) == ["a/b/c.py", "a/b/d/e.py", "a/b/d/f.py", "a/b/g.py"]
 
 
 def keys(mapping: dict[str, Any], prefix: str = "") -> Iterator[str]:

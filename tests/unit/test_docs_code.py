@@ -16,9 +16,9 @@ from types import ModuleType
 import pytest
 import yaml
 from docs._ext.error_pages import modules
+from tests.unit.test_docs import PAGES
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 
@@ -28,12 +28,17 @@ def python(code: str) -> None:
     compile(code, "<page>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
+def doctest_sources(code: str) -> list[str]:
+    """Give what is typed at Python's prompt."""
+    return [example.source for example in doctest.DocTestParser().get_examples(code)]
+
+
 def session(code: str) -> None:
     """Compile what is typed at Python's prompt."""
-    typed = doctest.DocTestParser().get_examples(code)
+    typed = doctest_sources(code)
     assert typed, "nothing is typed"
-    for example in typed:
-        python(example.source)
+    for source in typed:
+        python(source)
 
 
 def shell(code: str) -> None:

@@ -19,6 +19,8 @@ TINTS = {
     "failed": "rgba(220,50,47,0.35)",
     "cluster": "rgba(220,50,47,0.35)",
 }
+# JupyterLab shows links in widgets as plain text.
+LINK = "text-decoration:underline;color:var(--jp-content-link-color,revert)"
 LINE = "border-bottom:1px solid rgba(128,128,128,0.35);padding:0.15em 0.8em 0.15em 0;text-align:left"
 
 
@@ -74,7 +76,11 @@ def facts_html(view: ClusterView) -> str:
         "Versions": escape(around.versions),
         "Sandbox": escape(around.sandbox),
     }
-    return "".join(f"<div><b>{name}:</b> {fact}</div>" for name, fact in facts.items() if fact)
+    return "".join(
+        f'<div style="overflow-wrap:anywhere"><b>{name}:</b> {fact}</div>'
+        for name, fact in facts.items()
+        if fact
+    )
 
 
 def link_html(address: str) -> str:
@@ -84,7 +90,8 @@ def link_html(address: str) -> str:
     except ValueError:
         is_web = False
     quoted = escape(address)
-    return f'<a href="{quoted}" target="_blank" rel="noopener">{quoted}</a>' if is_web else quoted
+    link = f'<a href="{quoted}" target="_blank" rel="noopener" style="{LINK}">{quoted}</a>'
+    return link if is_web else quoted
 
 
 def error_html(message: str) -> str:

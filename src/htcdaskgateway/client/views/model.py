@@ -69,8 +69,10 @@ class ClusterView:
     @property
     def title(self) -> str:
         """Name and status, in a few words."""
-        told = [self.status or "no news yet", *(["closed here"] if self.closed else [])]
-        return f"Cluster {self.name}: {'; '.join(told)}"
+        told = self.status or "no news yet"
+        if self.closed:
+            told = "closed here" + (f"; last seen {self.status}" if self.status else "")
+        return f"Cluster {self.name}: {told}"
 
     @property
     def is_over(self) -> bool:
@@ -92,7 +94,8 @@ class ClusterView:
     @property
     def size(self) -> str:
         """Such as ``8 cores, 16.0 GiB``; empty if it is not known."""
-        return f"{self.cores} cores, {self.memory / GIB:.1f} GiB" if self.cores else ""
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return f"{cores}, {self.memory / GIB:.1f} GiB" if self.cores else ""
 
     def age(self, reason: Reason) -> str:
         """How long a reason has been one; of a failure, how long ago. Empty if that is not known."""
