@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import pytest
-from dask_gateway import BasicAuth, Gateway, GatewayCluster
+from dask_gateway import BasicAuth, Gateway, GatewayCluster, JupyterHubAuth
 from helm_python import Config
+from tests.kubernetes.conftest import REGISTRY, REPOSITORY
 from tests.support.chart import CHART, COMBINATIONS, RELEASE
-from tests.support.kubernetes import NODE_ADDRESS, Kubernetes, run_recipe, unavailable
+from tests.support.console import commands, run
+from tests.support.hub import CLOSED, OPEN, running_hub
+from tests.support.kubernetes import NODE_ADDRESS, Kubernetes, unavailable
+from tests.support.pool import Pool
 from tests.support.postgres import NoPostgresError, running_postgres
+from tests.support.sessions import people_submit
 from tests.support.waiting import eventually
 
+from htcdaskgateway import HTCGateway
+from htcdaskgateway.errors import AuthenticationError
 from htcdaskgateway.launchers.kubernetes.permissions import RULES
 
 IMAGE, TAG = "registry.local/htcdaskgateway", "test"  # as `kube gateway-image` names it
@@ -26,18 +35,24 @@ GATEWAY, PROXY, SCHEDULER = (f"{ACCOUNT}-{part}" for part in ("gateway", "proxy"
 STATE_OWNER = 65532  # uid of the image
 STATE = "/var/lib/htcdaskgateway/state"
 
+# Several tests share a node.
+FEW_CORES = {"name": "scheduler", "resources": {"requests": {"cpu": "100m"}}}
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "admin" / "backup-and-keys.md"
+ARCHIVE = re.compile(r"htcdaskgateway-\d{8}T\d{6}Z\.tar\.gz")
+
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def image(kubernetes: Kubernetes) -> None:
-    """The node has the gateway's image, or a skip."""
+    """The node has the gateway's image, or a skip. scripts/test-kubernetes has loaded it."""
     if not kubernetes.own:
         unavailable(f"{IMAGE}:{TAG} is in no registry that this cluster can pull from")
-    archive = Path(run_recipe("home").strip(), "gateway.tar")
-    if not archive.exists():
-        unavailable(f"{archive} has not been built (tests/kube/kube gateway-image)")
-    run_recipe("load", str(archive), deadline=200)
+    try:
+        eventually("image", lambda: f"{IMAGE}:{TAG}" in kubernetes.images(), 40, 1)
+    except TimeoutError:
+        unavailable(f"the node has no {IMAGE}:{TAG} (tests/kube/kube gateway-image, and load)")
 
 
 @pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS.keys())
@@ -47,7 +62,7 @@ def test_the_api_server_takes_every_manifest(
     if "namespace" in values.get("schedulers", {}):
         values = {**values, "schedulers": {**values["schedulers"], "namespace": namespace}}
     with Config(kubeconfig_path=str(kubernetes.kubeconfig), namespace=namespace) as helm:
-        # Without a server's own Route; what Kubernetes itself does not know is OKD's alone.
+        # Without a Route, which is OKD's: tests/unit/deploy holds it against OKD's API.
         plain = {name: value for name, value in values.items() if name != "route"}
         release = helm.install(str(CHART), RELEASE, plain, namespace=namespace, dry_run="server")
     manifests = release["manifest"]
@@ -76,6 +91,7 @@ class Site:
             },
             "schedulers": {
                 "address": "cluster-ip", "imagePullPolicy": "Never", "memory": {"request": "512M"},
+                "podTemplate": {"spec": {"containers": [FEW_CORES]}},
             },
             "schedulerService": {"type": "ClusterIP"},
             "proxy": {"publicAddress": "dask.example.org:8786"},
@@ -167,7 +183,7 @@ def site(
         failed = request.session.testsfailed
         yield found
         if request.session.testsfailed > failed:
-            print(found.logs())  # noqa: T201
+            print(found.logs())  # noqa: T201 - for a test that failed
         helm.uninstall(RELEASE, timeout=60, ignore_not_found=True)
 
 
@@ -212,8 +228,8 @@ def test_a_cluster_lives_through_an_upgrade_and_every_permission_is_used(
     done = kubernetes.uses(ACCOUNT, site.namespace)
     asked = {(verb, resource) for verb, resource, _ in done if resource != "selfsubjectaccessreviews"}
     assert asked <= set(RULES), "the gateway asked for more than the chart permits"
-    # Asked for only after a crash between secret and service: tests/kubernetes/test_launcher_api.py
-    seldom = {("list", "services")}
+    # Asked for only where a service has lost its secret: tests/kubernetes/test_launcher_api.py
+    seldom = {("delete", "services")}
     assert set(RULES) - seldom <= asked, "the chart permits what the gateway never asked for"
     assert not [one for one in done if one[2] == 403]
 
@@ -234,6 +250,49 @@ def test_the_state_is_the_gateways_alone_at_every_start(site: Site) -> None:
     assert [line[4:] for line in before.splitlines()] == [
         f"--S--- {STATE_OWNER} .", f"------ {STATE_OWNER} keys", f"------ {STATE_OWNER} gateway.sqlite",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mismatched versions")  # the patch level of Python
+def test_a_backup_is_made_and_restored_as_the_guide_says(site: Site, tmp_path: Path) -> None:
+    ours = {
+        "-n dask-gateway": f"-n {site.namespace}",
+        "htcdaskgateway-gateway": GATEWAY,
+        "htcdaskgateway-state": f"{ACCOUNT}-state",
+        "registry.example.org/htcdaskgateway:1.0.0": f"{IMAGE}:{TAG}",
+    }
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    environment = {**os.environ, "KUBECONFIG": str(site.kubernetes.kubeconfig)}
+    archive = ""
+
+    def follow(part: str) -> None:
+        nonlocal archive
+        for theirs, our in ours.items():
+            part = part.replace(theirs, our)
+        for shown in commands(part):
+            command = ARCHIVE.sub(archive, shown) if archive else shown
+            said = run(command, tmp_path, environment, 130)
+            print(f"$ {command}\n{said}")  # noqa: T201 - what the page shows
+            archive = archive or Path(said.strip()).name
+
+    backup, _, restore = GUIDE.read_text().partition("## Restore")
+    site.install()
+    with site.client() as gateway:
+        kept: GatewayCluster = gateway.new_cluster(shutdown_on_close=False)
+        [before] = site.pods("scheduler")
+        follow(backup)
+        assert ARCHIVE.fullmatch(archive)
+        later = gateway.new_cluster(shutdown_on_close=False)
+        with kept.get_client(set_as_default=False) as client:
+            follow(restore)
+            eventually("the gateway answers", site.answers, 60)
+            assert [report.name for report in gateway.list_clusters()] == [kept.name]
+            eventually("only the scheduler that is known", lambda: site.pods("scheduler") == {before}, 60)
+            assert client.run_on_scheduler(os.getuid) == 1000  # nobody has noticed
+        gateway.stop_cluster(kept.name)
+        eventually("no scheduler", lambda: not site.pods("scheduler"), 60)
+        for cluster in (kept, later):
+            cluster.close()
 
 
 @pytest.mark.slow
@@ -298,6 +357,60 @@ def test_htcondor_credentials_are_files_of_the_gateway_alone(site: Site) -> None
         "600 65532 tokens/site", "600 65532 user-tokens/analyst",
         "65532", "of the site /run/htcdaskgateway/tokens",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_token_of_the_hub_with_the_scope_is_let_in(site: Site) -> None:
+    token = "--from-literal=hub.services.dask-gateway.apiToken=of-the-service"
+    site.kubectl("create", "secret", "generic", "hub", token)
+    with running_hub(NODE_ADDRESS) as hub:
+        site.values["gateway"]["auth"] = {"jupyterhub": {"apiUrl": f"http://{NODE_ADDRESS}:{hub}/hub/api"}}
+        site.install()
+        eventually("the gateway answers", site.answers, 60)
+        address = f"http://{site.address(PROXY)}"
+        with HTCGateway(address, proxy_address=address, auth=JupyterHubAuth(OPEN)) as gateway:
+            assert gateway.list_clusters() == []
+        with (
+            HTCGateway(address, proxy_address=address, auth=JupyterHubAuth(CLOSED)) as gateway,
+            pytest.raises(AuthenticationError, match="Unauthorized"),
+        ):
+            gateway.list_clusters()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mismatched versions")  # the patch level of Python
+def test_workers_of_the_pool_join(site: Site, pool: Pool, image_root: Path) -> None:
+    """The chart's own way: sessions submit, and all but workers and people is in Kubernetes."""
+    port = 30000 + uuid.uuid4().int % 2000
+    config = site.values["gateway"]["config"]
+    config["HTCondorBackend"] |= {
+        "image": f"{REPOSITORY}:matching", "image_registry": REGISTRY, "worker_host": NODE_ADDRESS,
+    }  # fmt: skip
+    config["ClusterConfig"] = {
+        "scheduler_cmd": ["/opt/python/bin/dask", "scheduler"], "worker_cmd": ["dask", "worker"],
+    }  # fmt: skip
+    address = f"{NODE_ADDRESS}:{port}"
+    site.install(schedulerService={"type": "NodePort", "nodePort": port}, proxy={"publicAddress": address})
+    eventually("the gateway answers", site.answers, 60)
+    with (
+        people_submit(pool),
+        dask.config.set({"htcdaskgateway.image-root": str(image_root)}),
+        HTCGateway(
+            f"http://{site.address(PROXY)}", proxy_address=f"gateway://{address}", auth=BasicAuth("analyst")
+        ) as gateway,
+    ):
+        cluster = gateway.new_cluster()
+        ours = f'HTCDaskCluster == "{cluster.name}"'
+        cluster.scale(1)
+        cluster.wait_for_workers(1, timeout=120)
+        [worker], [job] = cluster.workers(), pool.queue(ours)
+        assert worker.job_id == f"{job['ClusterId']}.{job['ProcId']}"
+        assert job["Owner"] == "analyst"
+        with cluster.get_client() as client:
+            assert client.submit(sum, [1, 2]).result(60) == 3
+        cluster.shutdown()
+        eventually("no job", lambda: not pool.queue(ours), 60)
+        eventually("no scheduler", lambda: not site.pods("scheduler"), 60)
 
 
 @pytest.mark.slow

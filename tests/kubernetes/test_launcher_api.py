@@ -12,14 +12,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kubernetes.conftest import Signal
 from tests.kubernetes.launching import ACCOUNT, account, make, objects, set_role, spec, whole
-from tests.support.kubernetes import IN_SANDBOX, Kubernetes, running_apiserver, unavailable
+from tests.support.kubernetes import Kubernetes
 from tests.support.waiting import eventually
 
 from htcdaskgateway.errors import ConfigurationError, HTCDaskError, SchedulerStartError
@@ -30,34 +31,14 @@ from htcdaskgateway.launchers.kubernetes.permissions import RULES
 from htcdaskgateway.launchers.kubernetes.traits import KubernetesSettings
 from htcdaskgateway.launchers.kubernetes.verdict import has_started
 
-CONTROLLERS = (
-    "serviceaccount,serviceaccount-token,namespace,root-ca-cert-publisher,garbagecollector,resourcequota"
-)
-OKD = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
-AWAY = 12.0  # seconds; longer than one attempt takes. test_facility has the 30 s
+AWAY = 12.0  # seconds; longer than one attempt takes. test_away has the 30 s
 
-Signal = Callable[[str, str], None]
 Open = Callable[..., Awaitable[KubernetesLauncher]]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[Kubernetes, Signal]]:
-    """An API server as strict as OKD's about owner references, with its garbage collector."""
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setenv("HTCDASK_KUBE_APISERVER_FLAGS", OKD)
-        try:
-            found = stack.enter_context(running_apiserver(CONTROLLERS))
-        except RuntimeError as error:
-            if os.environ.get("KUBECONFIG") and not IN_SANDBOX.exists():
-                pytest.skip(f"this cluster runs its pods, and another there is not: {error}")
-            unavailable(str(error))
-        stack.callback(found[1], "apiserver", "CONT")  # it could not be ended else
-        yield found
-
-
 @pytest.fixture
-def cluster(server: tuple[Kubernetes, Signal]) -> Kubernetes:
-    return server[0]
+def cluster(own_apiserver: tuple[Kubernetes, Signal]) -> Kubernetes:
+    return own_apiserver[0]
 
 
 @pytest.fixture
@@ -176,6 +157,29 @@ async def test_the_sweep_keeps_what_is_known(launcher: Open, cluster: Kubernetes
     await gone(cluster, space, whole("gateway-1", ["c1", label]))
 
 
+@pytest.mark.parametrize("way", ["sweep", "stop", "start"])
+async def test_what_has_lost_its_secret_goes_by_its_labels(
+    launcher: Open, cluster: Kubernetes, space: str, way: str
+) -> None:
+    one = await launcher()
+    state = await one.start(spec())
+    await one.start(spec("kept"))
+    await (await launcher("gateway-2")).start(spec())
+    # The command waits until the garbage collector has taken the owner out of pod and service.
+    cluster.kubectl("delete", "secret", state["name"], "-n", space, "--cascade=orphan")
+    others = [*whole("gateway-1", ["kept"]), *whole("gateway-2", ["c1"])]
+    left = [("Pod", "gateway-1", "c1"), ("Service", "gateway-1", "c1")]
+    assert objects(cluster, space) == sorted([*others, *left])
+    if way == "sweep":
+        await one.sweep(lambda cluster: cluster == "kept")
+    elif way == "stop":
+        await one.stop("alice", state)
+    else:
+        assert (await one.start(spec()))["uid"] != state["uid"]
+        others += whole("gateway-1", ["c1"])
+    await gone(cluster, space, sorted(others))
+
+
 async def test_a_pod_that_somebody_deletes(launcher: Open, cluster: Kubernetes, space: str) -> None:
     one = await launcher()
     state = await one.start(spec())
@@ -246,6 +250,7 @@ async def test_a_permission_that_lacks_is_named_at_start(
         (("list", "secrets"), "may not list secrets"),
         (("delete", "secrets"), "may not delete secrets"),
         (("list", "services"), "may not list services"),
+        (("delete", "services"), "may not delete services"),
         (("get", "pods/log"), "may not get pods/log"),
         (("list", "events"), "may not list events"),
     ],
@@ -270,11 +275,9 @@ async def test_a_permission_that_is_taken_away_later_is_named(
         await asyncio.sleep(1)  # until pods are followed, or cannot be
         for _ in range(2):
             state = await launcher.start(spec())
-        cluster.kubectl("delete", "pod", state["name"], "-n", space)
-        await launcher._watch.until(lambda: not launcher._watch.pods, 10)
-        await launcher.failure("alice", state)
-        launcher._watch.put({"metadata": {"name": state["name"], "uid": state["uid"]}})
-        await launcher._log(state["name"])
+        await launcher.delay("alice", state)  # what a cluster is told that takes long to start
+        if rule in (("delete", "services"), ("delete", "pods")):  # else the garbage collector is quicker
+            cluster.kubectl("delete", "secret", state["name"], "-n", space, "--cascade=orphan")
         await launcher.stop("alice", state)
     except HTCDaskError as error:
         said.append(str(error))
@@ -286,6 +289,7 @@ async def test_a_permission_that_is_taken_away_later_is_named(
 STARTS = """
 import asyncio, os, sys
 from pathlib import Path
+from tests.kubernetes.conftest import Signal
 from tests.kubernetes.launching import make, spec
 
 async def start(cluster):
@@ -357,10 +361,10 @@ async def test_killed_at_any_instant_of_a_start(
 
 
 async def test_an_api_server_that_is_away(
-    launcher: Open, server: tuple[Kubernetes, Signal], space: str
+    launcher: Open, own_apiserver: tuple[Kubernetes, Signal], space: str
 ) -> None:
     """In the middle of a start, and of a stop."""
-    cluster, send = server
+    cluster, send = own_apiserver
     one = await launcher()
     kept = await one.start(spec("kept"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kubernetes.launching import account, make, objects, spec, stopped
+from tests.kubernetes.launching import account, make, objects, set_role, spec, stopped
 from tests.support.kubernetes import BUSYBOX, NODE_ADDRESS, Kubernetes
 from tests.support.waiting import eventually
 
 from htcdaskgateway.launchers.base import SchedulerImage
 from htcdaskgateway.launchers.kubernetes import KubernetesLauncher
+from htcdaskgateway.launchers.kubernetes.answers import LOG_KEPT
 from htcdaskgateway.launchers.kubernetes.verdict import has_started
 
 PUBLIC_BUSYBOX = "docker.io/library/busybox:1.36"  # where a person's own cluster runs these
@@ -134,6 +136,40 @@ async def test_one_that_crashes_at_its_start(launcher: Open) -> None:
     )
 
 
+async def test_what_it_writes_is_in_any_bytes_and_does_nothing_to_a_terminal(launcher: Open) -> None:
+    one = await launcher()
+    script = r"printf 'caf\351 \377\033[2J\n'; printf '\a\377' >/dev/termination-log; exit 3"
+    state = await one.start(shell(script))
+    assert await reason(one, state) == (
+        r"The scheduler's pod has ended: Error, \x07�, exit code 3. Its last words: caf� �\x1b[2J"
+    )
+
+
+async def test_of_a_log_that_is_too_long_to_be_read_the_end_is_kept(launcher: Open) -> None:
+    one = await launcher(stop_grace=0)
+    script = "head -c 30000000 /dev/zero | tr '\\0' x; echo; echo the end; sleep 600"
+    state = await one.start(shell(script, environment={"PATH": "/bin"}))
+    for _ in range(300):
+        if (await one.delay("alice", state)).endswith("the end"):
+            break
+        await asyncio.sleep(0.2)
+    began = time.monotonic()
+    log = await one.stop("alice", state)
+    assert log.endswith("the end\n")
+    assert len(log) <= LOG_KEPT
+    assert time.monotonic() - began < 30
+
+
+async def test_without_permission_for_logs_it_has_no_last_words(
+    launcher: Open, kubernetes: Kubernetes, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await launcher()
+    set_role(kubernetes, namespace, ("get", "pods/log"))  # the gateway would not start without it
+    state = await one.start(shell("echo No module named dask >&2; exit 3"))
+    assert await reason(one, state) == "The scheduler's pod has ended: Error, exit code 3."
+    assert f"may not get pods/log in the Kubernetes namespace {namespace!r}" in caplog.text
+
+
 async def test_a_program_that_the_image_lacks(launcher: Open) -> None:
     one = await launcher()
     state = await one.start(spec(command=("no-such-program",)))
@@ -197,6 +233,7 @@ async def test_one_that_is_deleted_by_hand(launcher: Open, kubernetes: Kubernete
     assert found.startswith(("The scheduler's pod is being deleted", "The scheduler's pod has been deleted"))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_a_node_that_is_lost(launcher: Open, kubernetes: Kubernetes) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 from helm_python import Chart
+from tests.support import processes
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "htcdaskgateway"
+ROUTE = Path(__file__).parent / "route_crd.yaml"
 RELEASE = "dask"
 
 # Each way of installing that differs: name, values.
@@ -129,6 +131,20 @@ def render(values: dict[str, Any], namespace: str = "site") -> list[Manifest]:
     return [one for one in found if one]
 
 
+def check_route(route: Manifest) -> None:
+    """Hold a Route against OKD's API; jsonschema.ValidationError."""
+    [version] = yaml.safe_load(ROUTE.read_text())["spec"]["versions"]
+    jsonschema.validate(route, closed(version["schema"]["openAPIV3Schema"]))
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without room for what is not named in it, as kubectl and the API server have it together."""
+    if "properties" not in schema:
+        return schema
+    properties = {name: closed(one) for name, one in schema["properties"].items()}
+    return {**schema, "properties": properties, "additionalProperties": False}
+
+
 def pick(manifests: list[Manifest], kind: str, suffix: str = "") -> Manifest:
     """The one object of this kind whose name ends so."""
     [found] = [m for m in manifests if m["kind"] == kind and m["metadata"]["name"].endswith(suffix)]
@@ -210,13 +226,6 @@ def load_configurations(files: list[Path]) -> list[dict[str, Any]]:
     list of dict
         Of each: ``problems``, what was not understood of it; and some of the values that came of it.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, *map(str, files)],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the configurations were not loaded: {done.stdout}{done.stderr}")
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    command = [sys.executable, "-c", LOAD, *map(str, files)]
+    told = processes.output(command, "the reader of configurations", deadline=110)
+    return list(json.loads(told.splitlines()[-1]))

@@ -77,6 +77,11 @@ class Kubernetes:
         found = self.kubectl("get", kinds, "-n", namespace, "-o", "json", *arguments)
         return list(json.loads(found)["items"])
 
+    def images(self) -> set[str]:
+        """Names of the images that the nodes say they have: a node says so every 10 s."""
+        nodes = json.loads(self.kubectl("get", "nodes", "-o", "json"))["items"]
+        return {name for node in nodes for one in node["status"].get("images", ()) for name in one["names"]}
+
     def create_namespace(self, name: str, deadline: float = 30) -> None:
         """Make a namespace; pods are admitted once its service account is there, for which this waits."""
         self.kubectl("create", "namespace", name)

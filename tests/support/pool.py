@@ -102,19 +102,8 @@ class Pool:
 
 
 def run_recipe(*arguments: str, deadline: float = 120, **settings: Any) -> str:
-    done = subprocess.run(
-        [str(RECIPE), *arguments],
-        env={**os.environ, **settings},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=deadline,
-        check=False,
-    )
-    if done.returncode:
-        words = f"{done.stdout}{done.stderr}"
-        raise RuntimeError(f"pool {' '.join(arguments)} ended with {done.returncode}: {words}")
-    return done.stdout
+    command, named = [str(RECIPE), *arguments], f"pool {' '.join(arguments)}"
+    return processes.output(command, named, deadline=deadline, env={**os.environ, **settings})
 
 
 @contextmanager

@@ -37,6 +37,29 @@ def identity(user: str) -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
+def output(
+    command: Sequence[str], named: str = "", *, deadline: float = 60, text: str = "", **options: Any
+) -> str:
+    """Run a command; its standard output, all of its output in the error.
+
+    Parameters
+    ----------
+    named : str
+        What the error calls it; without, it has the whole command.
+    text : str
+        Its standard input.
+    options
+        Of `subprocess.run`.
+    """
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, input=text, capture_output=True, text=True, timeout=deadline, check=False, **options
+    )
+    if done.returncode:
+        words = f"{done.stdout}\n{done.stderr}".strip()
+        raise RuntimeError(f"{named or ' '.join(command)} ended with {done.returncode}: {words}")
+    return done.stdout
+
+
 def run(
     command: Sequence[str],
     user: str,
@@ -44,22 +67,10 @@ def run(
     cwd: str = "/",
     deadline: float = 60,
 ) -> str:
-    """Run a command as this account; its standard output, all of its output in the error."""
-    done: subprocess.CompletedProcess[str] = subprocess.run(
-        command,
-        **identity(user),
-        env=environment(user) if env is None else dict(env),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=deadline,
-        check=False,
-    )
-    if done.returncode:
-        words = f"{done.stdout}\n{done.stderr}".strip()
-        raise RuntimeError(f"{user}: {' '.join(command)} ended with {done.returncode}: {words}")
-    return done.stdout
+    """Run a command as this account, as `output`."""
+    given = environment(user) if env is None else dict(env)
+    named = f"{user}: {' '.join(command)}"
+    return output(command, named, deadline=deadline, env=given, cwd=cwd, **identity(user))
 
 
 def spawn(

@@ -103,7 +103,7 @@ class Schedds:
             shutil.rmtree(self.spool)
 
     def _forgotten(self) -> bool:
-        """An update that was on its way when the schedd took its ad back brings that ad back for 15 minutes."""
+        """An update that was on its way when the schedd took its ad back brings it back for 15 minutes."""
         if SECOND not in self._seen():
             return True
         query = self.spool / "invalidation"

@@ -47,6 +47,8 @@ class SessionGateway:
         What sessions have said of themselves, and their results.
     status, refused : int
         If set: the HTTP status of every answer; ``refused`` counts them.
+    says, page : str
+        What these answers say as the gateway does, in JSON; or as something in front of it, as a page.
     done : bool
         The cluster has ended, and no job of it is left.
     lose : int
@@ -60,6 +62,7 @@ class SessionGateway:
         self.port = 0
         self.heard: list[Any] = []
         self.status = self.refused = self.lose = self.came = 0
+        self.says, self.page = "because the test says so", ""
         self.done = False
         self._runner: web.AppRunner | None = None
 
@@ -75,7 +78,7 @@ class SessionGateway:
         backend = SimpleNamespace(
             submitter="session",
             db=SimpleNamespace(get_cluster={CLUSTER: SimpleNamespace(to_model=lambda: None)}.get),
-            orders=lambda cluster: self.orders,
+            sessions=SimpleNamespace(orders=lambda cluster: self.orders),
             needs_no_session=lambda cluster: self.done,
             session_came=self._count,
         )
@@ -106,7 +109,9 @@ class SessionGateway:
         """Do to an answer what the test wants."""
         if self.status:
             self.refused += 1
-            return web.json_response({"error": "because the test says so"}, status=self.status)
+            if self.page:
+                return web.Response(text=self.page, status=self.status)
+            return web.json_response({"error": self.says}, status=self.status)
         answer = await handler(request)
         orders = isinstance(answer, web.Response) and json.loads(answer.text or "{}").get("orders")
         if orders and self.lose and request.transport is not None:

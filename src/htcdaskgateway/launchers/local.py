@@ -19,6 +19,7 @@ from typing import Any
 from traitlets import Float, Integer, List, Unicode
 from traitlets.config import LoggingConfigurable
 
+from htcdaskgateway.credentials.words import shown
 from htcdaskgateway.errors import ConfigurationError, InvalidRequestError, SchedulerStartError
 from htcdaskgateway.launchers import scheduler_process
 from htcdaskgateway.launchers.base import Addresses, SchedulerPorts, SchedulerSpec
@@ -29,9 +30,10 @@ from htcdaskgateway.launchers.container import (
     scheduler_script,
 )
 
-# useradd(8) takes these; a leading "-" would be an option to the command prefix.
 WORDS = 2000  # characters of foreign words that an error shows
+LAST_WORDS = 500  # characters of a log's last line, in a reason
 ANSWER_LIMIT = 2**20  # bytes; ours are far shorter
+# useradd(8) takes these; a leading "-" would be an option to the command prefix.
 ACCOUNT_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
 
 
@@ -178,7 +180,8 @@ class LocalLauncher(LoggingConfigurable):
         if answer.get("runs", True):
             return ""
         lines = [line for line in _log(answer).splitlines() if line.strip()]
-        return f"The scheduler's process has ended. Its last words: {lines[-1][:500] if lines else '(none)'}"
+        words = shown(lines[-1].strip(), LAST_WORDS) if lines else "(none)"
+        return f"The scheduler's process has ended. Its last words: {words}"
 
     async def delay(self, user: str, state: Mapping[str, Any]) -> str:
         """Know of nothing: a process runs at once, or fails."""

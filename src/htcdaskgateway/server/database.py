@@ -14,6 +14,24 @@ from dask_gateway_server.backends import db_base
 
 from htcdaskgateway.errors import ConfigurationError
 
+# How soon each side notices that the other's node is gone, in seconds; the system's 2 hours are too long for
+# whoever wants to take a lost gateway's place. SILENCE: also where something sent was not acknowledged.
+IDLE, INTERVAL, COUNT = 10, 5, 3
+SILENCE = IDLE + INTERVAL * COUNT
+OF_SERVER = {
+    "tcp_keepalives_idle": IDLE,
+    "tcp_keepalives_interval": INTERVAL,
+    "tcp_keepalives_count": COUNT,
+    "tcp_user_timeout": SILENCE * 1000,
+}
+OF_CLIENT = {
+    "keepalives_idle": IDLE,
+    "keepalives_interval": INTERVAL,
+    "keepalives_count": COUNT,
+    "tcp_user_timeout": SILENCE * 1000,
+    "connect_timeout": SILENCE,
+}
+
 worker_table = db_base.workers
 # Beside dask-gateway's own tables, so that the identity goes where the records go.
 identity = sa.Table(
@@ -34,7 +52,16 @@ class DataManager(db_base.DataManager):
     def __init__(
         self, url: str = "sqlite:///:memory:", encrypt_keys: Sequence[bytes] = (), **options: Any
     ) -> None:
-        super().__init__(url, encrypt_keys, **{"pool_pre_ping": True, **options})
+        options = {"pool_pre_ping": True, **options}
+        if url.startswith("postgresql"):
+            options["connect_args"] = {**noticing(url), **options.get("connect_args", {})}
+        super().__init__(url, encrypt_keys, **options)
+
+
+def noticing(url: str) -> dict[str, int]:
+    """Arguments of connections that notice when the server is gone, as far as the URL does not say."""
+    said = sa.make_url(url).query
+    return {name: value for name, value in OF_CLIENT.items() if name not in said}
 
 
 db_base.DataManager = DataManager  # dask-gateway's backend makes it, by this name
@@ -82,7 +109,7 @@ class Claim:
             if url.startswith("postgresql"):
                 # Not in a transaction: servers end those that stay open, and the lock with them.
                 options: dict[str, Any] = {"poolclass": sa.pool.NullPool, "isolation_level": "AUTOCOMMIT"}
-                self._engine = sa.create_engine(url, **options)
+                self._engine = sa.create_engine(url, connect_args=noticing(url), **options)
                 self._lock(self._engine)
             self._held = stack.pop_all()
 
@@ -111,6 +138,10 @@ class Claim:
 
     def _lock(self, engine: sa.Engine) -> None:
         connection = engine.connect()
+        # Not as options of the connection, which not everything before a server passes on.
+        settings = sa.text("select set_config(name, :value, false) from pg_settings where name = :name")
+        for name, value in OF_SERVER.items():
+            connection.execute(settings, {"name": name, "value": str(value)})
         lock = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext(identity.name)))
         if not connection.execute(lock).scalar():
             connection.close()

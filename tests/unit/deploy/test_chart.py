@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from tests.support.chart import (
     COMBINATIONS,
     SECRETS,
     Manifest,
+    check_route,
     load_configurations,
     pick,
     render,
@@ -38,8 +40,42 @@ def test_manifests_are_valid_in_current_kubernetes(values: dict[str, Any]) -> No
     manifests = render(values)
     assert manifests
     for manifest in manifests:
-        if manifest["kind"] != "Route":  # OKD's own, of which there is no schema here
+        if manifest["kind"] == "Route":
+            check_route(manifest)
+        else:
             kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["spec", "tls", "terminaton"], "edge"),
+        (["spec", "tls", "termination"], "none"),
+        (["spec", "path"], "dask"),
+        (["spec", "to", "weight"], 300),
+        (["spec", "host"], "a_b"),
+        (["spec", "port"], {"targetport": "web"}),
+    ],
+)
+def test_okd_would_refuse_a_slip(path: list[str], value: object) -> None:
+    route = pick(render(COMBINATIONS["okd"]), "Route")
+    check_route(route)
+    part = route
+    for name in path[:-1]:
+        part = part[name]
+    part[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        check_route(route)
+
+
+@pytest.mark.parametrize(("policy", "path"), [("Allow", None), ("None", "/dask")])
+def test_okd_would_refuse_what_passthrough_cannot_do(policy: str, path: str | None) -> None:
+    route = pick(render(COMBINATIONS["okd-passthrough"]), "Route")
+    check_route(route)
+    route["spec"]["tls"]["insecureEdgeTerminationPolicy"] = policy
+    route["spec"] |= {"path": path} if path else {}
+    with pytest.raises(jsonschema.ValidationError):
+        check_route(route)
 
 
 # Nothing of a value is to be read as YAML, Python or a template.
@@ -150,6 +186,20 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"schedulers": {"cores": {"request": 0}}}, "cores/request"),
     ({"image": {"tag": 1.2}}, "tag"),
     ({"imagePullSecrets": [{"name": "x"}]}, "imagePullSecrets"),
+    ({"image": {"digest": "sha256:12"}}, "image/digest"),
+    ({"image": {"name": "a.example.org/b@sha256:12"}}, "image/name"),
+    ({"gateway": {"env": [{"name": "A", "valeu": "b"}]}}, "env/valeu"),
+    ({"gateway": {"env": [{"name": "A", "value": 1}]}}, "env/value"),
+    ({"gateway": {"env": [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {}}}]}}, "gateway/env"),
+    ({"gateway": {"env": [{"name": "A", "valueFrom": {"secret": {}}}]}}, "valueFrom/secret"),
+    ({"gateway": {"service": {"clusterIP": "None."}}}, "service/clusterIP"),
+    ({"gateway": {"hostAliases": [{"ip": "here", "hostnames": []}]}}, "hostAliases/ip"),
+    ({"schedulerService": {"loadBalancerIP": "nonsense"}}, "loadBalancerIP"),
+    ({"schedulerService": {"loadBalancerIP": "192.0.2.256"}}, "loadBalancerIP"),
+    ({"schedulerService": {"loadBalancerSourceRanges": ["nonsense"]}}, "loadBalancerSourceRanges"),
+    ({"schedulerService": {"loadBalancerSourceRanges": ["192.0.2.1"]}}, "loadBalancerSourceRanges"),
+    ({"schedulerService": {"loadBalancerSourceRanges": ["192.0.2.0/33"]}}, "loadBalancerSourceRanges"),
+    ({"schedulerService": {"externalIPs": [""]}}, "externalIPs"),
 ]
 
 
@@ -181,12 +231,64 @@ def test_a_wrong_value_is_refused_with_its_name(values: dict[str, Any], name: st
             "gateway.auth.jupyterhub.apiTokenSecret.name must be set",
         ),
         ({"service": {"nodePort": 30080}}, "service.nodePort is set"),
+        (
+            {"schedulers": {"cores": {"request": 2, "limit": 1.5}}},
+            "schedulers.cores.limit is 1.5: it must not be below schedulers.cores.request, 2",
+        ),
+        (
+            {"schedulers": {"memory": {"request": "4G", "limit": "4095M"}}},
+            "schedulers.memory.limit is 4095M: it must not be below schedulers.memory.request, 4G",
+        ),
+        ({"schedulers": {"memory": {"limit": 2147483647}}}, "below schedulers.memory.request, 2G"),
         ({"schedulerService": {"type": "ClusterIP", "nodePort": 30080}}, "schedulerService.nodePort is set"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(HelmError, match=words):
         render(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"schedulers": {"cores": {"request": 2, "limit": 2}, "memory": {"request": "4G", "limit": "4096M"}}},
+        {"schedulers": {"memory": {"request": 2147483648, "limit": "2G"}}},
+        {"schedulers": {"memory": {"request": "0.5T", "limit": "512G"}}},
+        {"schedulerService": {"loadBalancerIP": "2001:db8::1", "loadBalancerSourceRanges": ["::/0"]}},
+        {"schedulerService": {"loadBalancerSourceRanges": ["2001:db8::/32", "192.0.2.0/24"]}},
+        {"schedulerService": {"externalIPs": ["192.0.2.1"], "loadBalancerSourceRanges": ["0.0.0.0/0"]}},
+        {"gateway": {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}},
+        {"gateway": {"env": [{"name": "A"}], "service": {"clusterIP": "2001:db8::1"}}},
+    ],
+)  # fmt: skip
+def test_values_that_just_do(values: dict[str, Any]) -> None:
+    for manifest in render(values):
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+DIGEST, OTHER = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("image", "own", "gateways", "proxys"),
+    [
+        ({}, {}, ":1", ":1"),
+        ({"digest": DIGEST}, {}, f"@{DIGEST}", f"@{DIGEST}"),
+        ({"digest": DIGEST}, {"tag": "0.9"}, f"@{DIGEST}", ":0.9"),
+        ({"digest": DIGEST}, {"digest": OTHER}, f"@{DIGEST}", f"@{OTHER}"),
+        ({}, {"digest": OTHER, "tag": "0.9"}, ":1", f"@{OTHER}"),
+        ({"digest": DIGEST}, {"name": "mirror"}, f"@{DIGEST}", f"@{DIGEST}"),
+    ],
+)
+def test_an_image_by_its_digest(
+    image: dict[str, str], own: dict[str, str], gateways: str, proxys: str
+) -> None:
+    manifests = render({"image": {"name": "a.example.org/b", "tag": "1", **image}, "proxy": {"image": own}})
+    found = [
+        pick(manifests, "Deployment", f"-{part}")["spec"]["template"]["spec"] for part in ("gateway", "proxy")
+    ]
+    names = [pod["containers"][0]["image"] for pod in found]
+    assert names == [f"a.example.org/b{gateways}", f"{own.get('name', 'a.example.org/b')}{proxys}"]
 
 
 def test_names_that_yaml_takes_for_something_else() -> None:

@@ -11,11 +11,27 @@ import yaml
 CHART = Path(__file__).parents[3] / "deploy" / "helm" / "htcdaskgateway"
 
 
-def render(values: dict[str, Any], release: str = "htcdaskgateway") -> list[dict[str, Any]]:
-    """Manifests; HelmError where the values' schema refuses them."""
+def _texts(values: dict[str, Any], release: str) -> dict[str, str]:
     helm = pytest.importorskip("helm_python", reason="helm-python-sdk is not for this machine")
     with helm.Chart.load(CHART) as chart:
-        made = chart.render(values=values, name=release, namespace="dask-gateway")
+        made: dict[str, str] = chart.render(values=values, name=release, namespace="dask-gateway")
+    return made
+
+
+def notes(values: dict[str, Any], release: str = "htcdaskgateway") -> str:
+    """What Helm says at the end."""
+    return _texts(values, release)["htcdaskgateway/templates/NOTES.txt"].strip()
+
+
+def images(manifests: list[dict[str, Any]]) -> set[str]:
+    """What the pods of the release run."""
+    pods = [one["spec"]["template"]["spec"] for one in manifests if one["kind"] == "Deployment"]
+    return {container["image"] for pod in pods for container in pod["containers"]}
+
+
+def render(values: dict[str, Any], release: str = "htcdaskgateway") -> list[dict[str, Any]]:
+    """Manifests; HelmError where the values' schema refuses them."""
+    made = _texts(values, release)
     texts = [text for file, text in made.items() if file.endswith(".yaml")]
     return [document for text in texts for document in yaml.safe_load_all(text) if document]
 

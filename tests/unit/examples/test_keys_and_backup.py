@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import random
 import secrets
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -129,6 +132,32 @@ async def test_a_backup_is_of_one_moment_while_the_gateway_writes(tmp_path: Path
     assert check == "ok"
     assert len(names) >= 3
     assert names == set(made[: len(names)])
+
+
+async def test_clusters_may_end_during_a_backup(tmp_path: Path) -> None:
+    """What it has listed goes, and what it reads becomes shorter."""
+    state, backups = tmp_path / "state", tmp_path / "backups"
+    backups.mkdir()
+    for cluster in ("a", "b", "c", "d"):
+        (state / "clusters" / cluster).mkdir(parents=True)
+        (state / "clusters" / cluster / "dask.pem").write_text("key")
+    (state / "clusters" / "d" / "link").symlink_to("/etc/hostname")
+    log = state / "clusters" / "a" / "worker.err"
+    log.write_bytes(random.Random(1).randbytes(20 * 2**20))  # takes a while
+
+    backing_up = asyncio.ensure_future(back_up(state, backups))
+    while not any(file.stat().st_size for file in backups.glob("*/*.tar.gz")):
+        assert not backing_up.done(), backing_up.result()
+        await asyncio.sleep(0.005)
+    shutil.rmtree(state / "clusters" / "b")
+    (state / "clusters" / "c" / "dask.pem").unlink()
+    os.truncate(log, 10)
+    with tarfile.open(await backing_up) as tar:
+        found = {one.name: one for one in tar}
+    assert [name for name in found if name.count("/") == 1] == [f"clusters/{name}" for name in "acd"]
+    assert not [name for name in found if name.startswith(("clusters/b", "clusters/c/"))]
+    assert found["clusters/d/dask.pem"].size == 3
+    assert found["clusters/d/link"].linkname == "/etc/hostname"
 
 
 async def test_the_program_may_come_by_standard_input(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from dask_gateway_server.auth import JupyterHubAuthenticator
 from tests.unit.examples.gateway_files import load
-from tests.unit.examples.units import Unit
+from tests.unit.examples.units import Unit, made_by_tmpfiles
 from traitlets import TraitError
 
 import htcdaskgateway
@@ -182,6 +182,15 @@ def test_units_and_configuration_mean_the_same_files() -> None:
     )
 
 
+@pytest.mark.parametrize("file", [file for file in UNITS if file.suffix == ".service"], ids=lambda f: f.name)
+def test_what_a_unit_writes_to_is_there_before_it_starts(file: Path) -> None:
+    """Else systemd does not start it: 226/NAMESPACE."""
+    unit = Unit.read(file)
+    there = {made.path for made in made_by_tmpfiles(ONE_HOST / "tmpfiles.conf")} | {"/tmp", "/var/tmp"}
+    writes = {path for value in unit.all("ReadWritePaths") for path in value.split()}
+    assert writes <= there | set(unit.state_directories)
+
+
 # -- one host: sudo, accounts, directories, HTCondor -----------------------------------------------------
 
 
@@ -220,9 +229,10 @@ def test_accounts_and_directories_can_be_made(tmp_path: Path) -> None:
             "etc/htcdaskgateway/credentials",
             "var/spool/htcdaskgateway",
             "var/backups/htcdaskgateway",
+            "var/lib/htcdaskgateway",
         )
     }
-    assert list(modes.values()) == [0o700, 0o1730, 0o700]
+    assert list(modes.values()) == [0o700, 0o1730, 0o700, 0o700]
 
 
 # -- what people's sessions read -------------------------------------------------------------------------

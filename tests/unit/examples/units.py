@@ -56,7 +56,34 @@ class Unit:
         return {name: Path(file) for name, file in pairs}
 
     @property
+    def state_directories(self) -> list[str]:
+        """What systemd makes for the unit when it starts it: ``/var/lib/…``."""
+        return [f"/var/lib/{name}" for value in self.all("StateDirectory") for name in value.split()]
+
+    @property
     def capabilities(self) -> list[str]:
         """What processes of the unit may ever have, as setpriv(1) writes it: ``setuid`` …"""
         words = " ".join(self.all("CapabilityBoundingSet")).split()
         return [word.removeprefix("CAP_").lower() for word in words]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A directory of tmpfiles.d(5)."""
+
+    path: str
+    mode: int
+    user: str
+    group: str
+
+
+def made_by_tmpfiles(file: Path) -> list[Made]:
+    """Directories that systemd-tmpfiles makes, in the order of the file; ValueError for anything else."""
+    found = []
+    for line in file.read_text().splitlines():
+        if line and not line.startswith("#"):
+            kind, path, mode, user, group, _ = line.split()
+            if kind not in ("d", "D"):
+                raise ValueError(f"{file.name}: {line!r}")
+            found.append(Made(path, int(mode, 8), user, group))
+    return found

@@ -100,7 +100,7 @@ async def test_nothing_of_the_host_goes_in(launcher: LocalLauncher, tmp_path: Pa
     mine = tmp_path / "mine"
     state = await launcher.start(spec("/bin/sh", "-c", f"env >{mine}; exec sleep 60", GIVEN=SECRET))
     try:
-        while not (mine.exists() and mine.read_text()):  # noqa: ASYNC110
+        while not (mine.exists() and mine.read_text()):  # noqa: ASYNC110 - of another process
             await asyncio.sleep(0.01)
         started = json.loads((tmp_path / "apptainer.json").read_text())
         directory = f"{tmp_path}/daskgateway-c1"
@@ -124,7 +124,7 @@ async def test_nothing_of_the_host_goes_in(launcher: LocalLauncher, tmp_path: Pa
 async def test_without_an_image(launcher: LocalLauncher, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     state = await launcher.start(spec("/bin/sh", "-c", f"/usr/bin/env >{mine}", image=None, GIVEN="1"))
-    while not await launcher.failure(ME, state):  # noqa: ASYNC110
+    while not await launcher.failure(ME, state):  # noqa: ASYNC110 - of another process
         await asyncio.sleep(0.01)
     await launcher.stop(ME, state)
     environment = dict(line.split("=", 1) for line in mine.read_text().splitlines())

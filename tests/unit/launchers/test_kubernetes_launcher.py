@@ -16,7 +16,7 @@ from htcdaskgateway.errors import ConfigurationError, HTCDaskError
 from htcdaskgateway.launchers.base import Launcher, SchedulerSpec
 from htcdaskgateway.launchers.kubernetes import KubernetesLauncher
 from htcdaskgateway.launchers.kubernetes.addresses import addresses, way_to
-from htcdaskgateway.launchers.kubernetes.api import is_race, message, refusal
+from htcdaskgateway.launchers.kubernetes.answers import is_race, message, refusal
 from htcdaskgateway.launchers.kubernetes.errors import (
     CredentialsRefusedError,
     KubernetesRefusedError,

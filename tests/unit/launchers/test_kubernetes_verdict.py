@@ -74,6 +74,8 @@ SAYS = "The scheduler's pod "
         (ended("Running", reason="Error", exitCode=2), Kind.OVER, "has ended: Error, exit code 2."),
         (ended(reason="StartError", exitCode=128, message='exec: "dask":\n not found in $PATH'),
          Kind.OVER, 'has ended: StartError, exec: "dask": not found in $PATH, exit code 128.'),
+        (ended(reason="Error", exitCode=3, message="\x1b[2J\a\tall \u202ewell\0\n"),  # a pod's own words
+         Kind.OVER, r"has ended: Error, \x1b[2J\x07 all \u202ewell\x00, exit code 3."),
         (pod("Failed", reason="Evicted", message=EVICTED), Kind.OVER,
          "has ended: Evicted, The node was low on resource: memory."),
         (pod("Failed", {"terminated": {"reason": "Error", "exitCode": 137}}, reason="Evicted",

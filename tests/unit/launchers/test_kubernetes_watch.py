@@ -52,7 +52,8 @@ class Server:
         self.asked.append(f"watch {request.query['resourceVersion']}")
         said = self.watches.pop(0) if self.watches else None
         if isinstance(said, int):
-            return web.json_response({"message": "no"}, status=said)
+            words = 'cannot watch resource "pods"' if said == 403 else "no"
+            return web.json_response({"message": f"You {words}"}, status=said)
         answer = web.StreamResponse()
         await answer.prepare(request)
         for one in said or []:
@@ -117,6 +118,19 @@ async def test_a_watch_goes_on_from_where_it_broke_off(server: Server, watch: Po
 async def test_it_begins_again_after_anything(server: Server, watch: PodWatch, broken: Any) -> None:
     server.watches = [broken, broken, [event("ADDED", pod("late"))]]
     assert await watch.until(lambda: "late" in watch.pods, 10)
+
+
+async def test_a_permission_that_is_granted_again_counts_before_anything_happens(
+    server: Server, watch: PodWatch
+) -> None:
+    server.watches = [403]
+    assert await watch.until(lambda: watch.forbidden is not None, 5)
+    for _ in range(50):
+        if watch.forbidden is None:
+            break
+        await asyncio.sleep(0.1)
+    assert watch.forbidden is None
+    assert server.asked == ["list", "watch 1", "list", "watch 1"]
 
 
 async def test_a_server_that_ends_every_watch_at_once_is_not_asked_all_the_time(

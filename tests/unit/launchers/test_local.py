@@ -72,7 +72,7 @@ async def test_it_runs_until_it_is_stopped_and_leaves_its_log_only(
 
 async def test_one_that_ignores_a_polite_request_is_killed(launcher: LocalLauncher) -> None:
     state = await launcher.start(spec("/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"))
-    while not (Path(state["directory"]) / "scheduler.log").read_text():  # noqa: ASYNC110
+    while not (Path(state["directory"]) / "scheduler.log").read_text():  # noqa: ASYNC110 - of another process
         await asyncio.sleep(0.01)
     await launcher.stop(ME, state)
     assert scheduler_process.started(state["pid"]) != state["started"]
@@ -81,7 +81,7 @@ async def test_one_that_ignores_a_polite_request_is_killed(launcher: LocalLaunch
 async def test_what_it_has_started_ends_with_it(launcher: LocalLauncher, tmp_path: Path) -> None:
     state = await launcher.start(spec("/bin/sh", "-c", "sleep 60 & echo $!; trap 'exit 0' TERM; wait"))
     log = Path(state["directory"]) / "scheduler.log"
-    while not log.read_text():  # noqa: ASYNC110
+    while not log.read_text():  # noqa: ASYNC110 - of another process
         await asyncio.sleep(0.01)
     child = int(log.read_text())
     assert scheduler_process.started(child) is not None
@@ -91,9 +91,20 @@ async def test_what_it_has_started_ends_with_it(launcher: LocalLauncher, tmp_pat
 
 async def test_one_that_has_ended_says_its_last_words(launcher: LocalLauncher) -> None:
     state = await launcher.start(spec("/bin/sh", "-c", "echo No module named dask >&2; exit 1"))
-    while not (reason := await launcher.failure(ME, state)):  # noqa: ASYNC110
+    while not (reason := await launcher.failure(ME, state)):  # noqa: ASYNC110 - of another process
         await asyncio.sleep(0.01)
     assert reason == "The scheduler's process has ended. Its last words: No module named dask"
+
+
+async def test_last_words_do_nothing_to_a_terminal(launcher: LocalLauncher) -> None:
+    script = r"""printf '\t\033[2J\007\377%600d\n' 1 >&2; exit 1"""
+    state = await launcher.start(spec("/bin/sh", "-c", script))
+    while not (reason := await launcher.failure(ME, state)):  # noqa: ASYNC110 - of another process
+        await asyncio.sleep(0.01)
+    words = reason.partition("Its last words: ")[2]
+    assert words.startswith(r"\x1b[2J\x07�   ")
+    assert words.endswith(" …")
+    assert reason.isprintable()
 
 
 async def test_one_that_ended_before_it_could_be_looked_at(launcher: LocalLauncher) -> None:

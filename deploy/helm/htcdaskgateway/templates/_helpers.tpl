@@ -50,7 +50,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "htcdaskgateway.image" -}}
 {{- $image := .root.Values.image -}}
 {{- $own := default dict .own -}}
-image: {{ printf "%s:%s" (default $image.name $own.name) (default .root.Chart.AppVersion (default $image.tag $own.tag)) | quote }}
+{{- /* a tag of its own says more than the digest that all have */ -}}
+{{- $digest := default (ternary "" $image.digest (ne (default "" $own.tag) "")) $own.digest -}}
+{{- $which := printf ":%s" (default .root.Chart.AppVersion (default $image.tag $own.tag)) -}}
+{{- if $digest -}}
+{{- $which = printf "@%s" $digest -}}
+{{- end -}}
+image: {{ printf "%s%s" (default $image.name $own.name) $which | quote }}
 {{- with default $image.pullPolicy $own.pullPolicy }}
 imagePullPolicy: {{ . | quote }}
 {{- end }}
@@ -102,4 +108,18 @@ failureThreshold: {{ .failureThreshold }}
 {{- define "htcdaskgateway.schedulerPods" -}}
 app.kubernetes.io/managed-by: htcdaskgateway
 app.kubernetes.io/component: scheduler
+{{- end -}}
+
+{{/* bytes of what dask-gateway takes for memory: a number, or one with K, M, G or T */}}
+{{- define "htcdaskgateway.bytes" -}}
+{{- $units := dict "K" 1 "M" 2 "G" 3 "T" 4 -}}
+{{- $text := toString . -}}
+{{- $bytes := float64 (regexFind "^[0-9.]+" $text) -}}
+{{- if not (kindIs "string" .) -}}
+{{- $bytes = float64 . -}}
+{{- end -}}
+{{- range until (int (get $units (regexFind "[KMGT]$" $text))) -}}
+{{- $bytes = mulf $bytes 1024.0 -}}
+{{- end -}}
+{{- printf "%.0f" $bytes -}}
 {{- end -}}

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from kubernetes_asyncio import client, config
 
 from htcdaskgateway.errors import ConfigurationError
-from htcdaskgateway.launchers.kubernetes.errors import (
-    CredentialsRefusedError,
-    KubernetesRefusedError,
-    KubernetesSilentError,
-    PermissionMissingError,
+from htcdaskgateway.launchers.kubernetes.answers import (
+    HOLDS,
+    LOG_READ,
+    LogEnd,
+    is_race,
+    log_end_of,
+    message,
+    object_of,
+    refusal,
+    text_of,
 )
+from htcdaskgateway.launchers.kubernetes.errors import KubernetesRefusedError, KubernetesSilentError
 from htcdaskgateway.launchers.kubernetes.permissions import RULES, access_review
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -30,10 +37,9 @@ PASSING = {429, 500, 502, 503, 504}  # statuses of a server that is starting, en
 LAST_MOMENT = 0.25  # seconds that TLS connections take to end after their session is closed
 RENEWAL_PAUSE = 3.0  # seconds between two readings of the kubeconfig
 LONGEST_USE = 120.0  # seconds after which nothing is under way any more
-WORDS = 1000  # characters of foreign words that an error shows
 _SINGULAR = {"secrets": "secret", "services": "service", "pods": "pod", "events": "event"}
-# Quotas and admission rules refuse with the same status, and words of their own.
-_NO_PERMISSION = re.compile(r" cannot [a-z]+ resource ")
+T = TypeVar("T")
+Read = Callable[[aiohttp.ClientResponse], Awaitable[T]]
 
 
 async def connect(kubeconfig: str, context: str) -> client.ApiClient:
@@ -124,10 +130,11 @@ class Api:
             if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):  # now another's name
                 raise
 
-    async def log(self, pod: str, container: str, lines: int, timeout: float) -> str:
+    async def log(self, pod: str, container: str, lines: int, timeout: float) -> LogEnd:
+        """Give the end of what a container has written, of its last lines."""
         return await self._ask(
-            "get", "pods/log", "read_namespaced_pod_log", pod, self.namespace,
-            container=container, tail_lines=lines, timeout=timeout,
+            "get", "pods/log", "read_namespaced_pod_log", log_end_of, pod, self.namespace,
+            container=container, tail_lines=lines, limit_bytes=LOG_READ, timeout=timeout,
         )  # fmt: skip
 
     async def lacking(self) -> list[tuple[str, str]]:
@@ -136,14 +143,17 @@ class Api:
 
         async def allowed(verb: str, resource: str) -> bool:
             body = access_review(verb, resource, self.namespace)
-            said = await self._ask("review", resource, reviews, body, timeout=ONE_REQUEST)
-            return bool(json.loads(said)["status"]["allowed"])
+            said = await self._object("review", resource, reviews, body, timeout=ONE_REQUEST)
+            return bool(said["status"]["allowed"])
 
         answers = await asyncio.gather(*(allowed(*rule) for rule in RULES))
         return [rule for rule, answer in zip(RULES, answers, strict=True) if not answer]
 
-    async def watch(self, selector: str, version: str, seconds: int) -> AsyncIterator[dict[str, Any]]:
-        """Yield what happens to pods, for so many seconds."""
+    @asynccontextmanager
+    async def watch(
+        self, selector: str, version: str, seconds: int
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Give what happens to pods, for so many seconds; that it may be seen is known at once."""
         self.used.add(("watch", "pods"))
         answer = await client.CoreV1Api(self._connection).list_namespaced_pod(
             self.namespace, label_selector=selector, resource_version=version, watch=True,
@@ -152,28 +162,32 @@ class Api:
         )  # fmt: skip
         async with answer:
             if answer.status != HTTPStatus.OK:
-                raise refusal("watch", "pods", self.namespace, answer.status, await answer.text())
-            async for line in answer.content:
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    said = json.dumps(event["object"])
-                    raise refusal("watch", "pods", self.namespace, event["object"].get("code", 0), said)
-                yield event
+                raise refusal("watch", "pods", self.namespace, answer.status, await text_of(answer))
+            yield self._events(answer)
+
+    async def _events(self, answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+        async for line in answer.content:
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                said = json.dumps(event["object"])
+                raise refusal("watch", "pods", self.namespace, event["object"].get("code", 0), said)
+            yield event
 
     async def _object(self, verb: str, resource: str, method: str, *args: Any, **kw: Any) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(await self._ask(verb, resource, method, *args, **kw))
-        return found
+        read = partial(object_of, holds=HOLDS.get(verb, ""))
+        return await self._ask(verb, resource, method, read, *args, **kw)
 
     async def _ask(
         self,
         verb: str,
         resource: str,
         method: str,
+        read: Read[T],
         *args: Any,
         timeout: float = 0,
         where: str = "",
         **kw: Any,
-    ) -> str:
+    ) -> T:
         """Make one request, again and again while nothing sensible comes back; once more as somebody new."""
         self.used.add((verb, resource))
         seconds, where = timeout or self.timeout, where or self.namespace
@@ -187,12 +201,12 @@ class Api:
             try:
                 answer = await request(*args, _preload_content=False, _request_timeout=left, **kw)
                 async with answer:
-                    status, said = answer.status, await answer.text()
+                    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                        return await read(answer)
+                    status, said = answer.status, await text_of(answer)
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
                 words = str(error) or type(error).__name__
             else:
-                if status < HTTPStatus.MULTIPLE_CHOICES:
-                    return str(said)
                 if status == HTTPStatus.UNAUTHORIZED and may_renew and await self._renew(connection):
                     may_renew = False
                     continue
@@ -234,32 +248,3 @@ def credentials(connection: client.ApiClient) -> tuple[object, ...]:
     files = (settings.ssl_ca_cert, settings.cert_file, settings.key_file)
     contents = [Path(name).read_bytes() for name in files if name and Path(name).is_file()]
     return settings.host, settings.api_key.get("BearerToken"), *contents
-
-
-def message(said: str) -> str:
-    """What the API server says in words."""
-    try:
-        return str(json.loads(said)["message"])[:WORDS]
-    except (ValueError, KeyError, TypeError):
-        return said.strip()[:WORDS]
-
-
-def is_race(verb: str, status: int, said: str) -> bool:
-    """Whether a creation lost against another one, as with a quota that both are counted in: it passes."""
-    try:
-        reason = json.loads(said)["reason"]
-    except (ValueError, KeyError, TypeError):
-        return False
-    return verb == "create" and status == HTTPStatus.CONFLICT and reason != "AlreadyExists"
-
-
-def refusal(
-    verb: str, resource: str, namespace: str, status: int, said: str
-) -> KubernetesRefusedError | PermissionMissingError:
-    """Tell a permission that lacks from everything else that is refused."""
-    words = message(said)
-    if status == HTTPStatus.FORBIDDEN and _NO_PERMISSION.search(words):
-        return PermissionMissingError(verb, resource, namespace, words)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return CredentialsRefusedError(verb, resource, namespace, status, words)
-    return KubernetesRefusedError(verb, resource, namespace, status, words)

@@ -19,6 +19,7 @@ from htcdaskgateway.launchers.kubernetes.errors import (
 from htcdaskgateway.launchers.kubernetes.manifests import (
     Manifest,
     PodSettings,
+    is_left_to_us,
     make_pod,
     make_secret,
     make_service,
@@ -96,7 +97,7 @@ class Creation:
                 if is_same(found):
                     return found
                 # Of an earlier start of this cluster: the secret takes with it what belongs to it.
-                if resource == "secrets":
+                if is_left_to_us(found):
                     await self.api.delete(resource, name, found["metadata"]["uid"])
             if time.monotonic() > deadline:
                 words = f"{name} is still there"

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from htcdaskgateway.credentials.words import shown
 from htcdaskgateway.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -23,14 +24,14 @@ from htcdaskgateway.launchers.kubernetes.addresses import addresses, is_local, w
 from htcdaskgateway.launchers.kubernetes.api import Api, connect
 from htcdaskgateway.launchers.kubernetes.creation import Creation
 from htcdaskgateway.launchers.kubernetes.errors import KubernetesError, KubernetesSilentError
-from htcdaskgateway.launchers.kubernetes.manifests import CONTAINER, PORTS, make_pod
+from htcdaskgateway.launchers.kubernetes.manifests import CONTAINER, PORTS, is_left_to_us, make_pod
 from htcdaskgateway.launchers.kubernetes.merge import misshapen
 from htcdaskgateway.launchers.kubernetes.names import CLUSTER, Names
 from htcdaskgateway.launchers.kubernetes.traits import KubernetesSettings
 from htcdaskgateway.launchers.kubernetes.verdict import GONE, TAKEN_AWAY, has_started, last_event
 from htcdaskgateway.launchers.kubernetes.watch import PodWatch
 
-LOG_LINES, LOG_LENGTH = 1000, 64 * 1024  # of a scheduler that is stopped
+LOG_LINES = (1000, 10, 1)  # of a scheduler's log; fewer where these are too long to reach its end
 LAST_WORDS = 500  # characters of the last line, in a reason
 QUICK = 5.0  # seconds for what is good to have, and not waited for
 
@@ -38,11 +39,12 @@ QUICK = 5.0  # seconds for what is good to have, and not waited for
 class KubernetesLauncher(KubernetesSettings):
     """Runs each scheduler in a pod, with a service before it and a secret for its key and token.
 
-    Service and pod belong to the secret: when that is deleted, all of it goes. What the gateway may do
-    in the namespace is in `permissions`; it looks at objects that carry its instance id only.
+    Service and pod belong to the secret: when that is deleted, all of it goes. Whatever has lost its owner
+    goes by its labels. What the gateway may do in the namespace is in `permissions`; it looks at objects
+    that carry its instance id only.
     """
 
-    host = "0.0.0.0"  # noqa: S104 - of a pod, behind its TLS
+    host = ""  # every address of the pod, IPv4 or IPv6; but distributed's dashboard knows IPv4 only
     ports = PORTS
     _api: Api | None = None
 
@@ -184,13 +186,17 @@ class KubernetesLauncher(KubernetesSettings):
         """The end of the log, as far as Kubernetes has it at once."""
         if self._api is None or name not in self._watch.pods:
             return ""
+        log, deadline = "", time.monotonic() + QUICK
         try:
-            return (await self._api.log(name, CONTAINER, LOG_LINES, QUICK))[-LOG_LENGTH:]
+            for lines in LOG_LINES:
+                log, whole = await self._api.log(name, CONTAINER, lines, deadline - time.monotonic())
+                if whole or time.monotonic() > deadline:
+                    break
         except KubernetesError as error:
             # It has none, for one that never started.
             never = getattr(error, "status", 0) in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
             self.log.log(logging.INFO if never else logging.WARNING, "%s", error)
-            return ""
+        return log
 
     async def stop(self, user: str, state: Mapping[str, Any]) -> str:
         if "cluster" not in state:
@@ -201,9 +207,10 @@ class KubernetesLauncher(KubernetesSettings):
             await self._leave(api, namespace, selector)
             return ""
         await self._watch.until(lambda: True, QUICK)  # a new gateway process may not have seen it yet
-        log = await self._log(name)
-        for secret in await api.items("secrets", label_selector=selector):
-            await api.delete("secrets", secret["metadata"]["name"], secret["metadata"]["uid"])
+        try:
+            log = await self._log(name)
+        finally:  # its secret goes, whatever its log is like
+            await _remove(api, selector)
         pod = self._watch.pods.get(name)
         if pod is not None and not has_started(pod):
             await self._remove_now(api, name)  # nothing has to end; Kubernetes itself takes half a minute
@@ -216,9 +223,7 @@ class KubernetesLauncher(KubernetesSettings):
     async def _leave(self, api: Api, namespace: str, selector: str) -> None:
         """Remove what is in a namespace that was ours, if we still may."""
         try:
-            for secret in await api.items("secrets", namespace, label_selector=selector):
-                metadata = secret["metadata"]
-                await api.delete("secrets", metadata["name"], metadata["uid"], namespace=namespace)
+            await _remove(api, selector, namespace=namespace)
         except KubernetesError as error:
             by_hand = f"kubectl -n {namespace} delete secrets,services,pods -l {selector}"
             self.log.error("What a cluster has left is to be removed by hand: %s\n%s", by_hand, error)
@@ -235,12 +240,23 @@ class KubernetesLauncher(KubernetesSettings):
 
     async def sweep(self, is_known: Callable[[str], bool]) -> None:
         api = await self._connected()
-        for secret in await api.items("secrets", label_selector=self._names.selector()):
-            # Asked now and not before the list was made: a cluster is known before its secret is made.
-            metadata = secret["metadata"]
+        for name in await _remove(api, self._names.selector(), is_known):
+            self.log.info("Removed %s: its cluster is not known (any more)", name)
+
+
+async def _remove(
+    api: Api, selector: str, is_known: Callable[[str], bool] = lambda cluster: False, namespace: str = ""
+) -> list[str]:
+    """Delete what a selector finds of clusters that are not known; kind and name of each object."""
+    removed = []
+    for resource in ("secrets", "services", "pods"):
+        # Asked now and not before the list was made: a cluster is known before its secret is made.
+        for found in filter(is_left_to_us, await api.items(resource, namespace, label_selector=selector)):
+            metadata = found["metadata"]
             if not is_known(metadata.get("annotations", {}).get(CLUSTER, "")):
-                self.log.info("Removing %s: its cluster is not known (any more)", metadata["name"])
-                await api.delete("secrets", metadata["name"], metadata["uid"])
+                await api.delete(resource, metadata["name"], metadata["uid"], namespace=namespace)
+                removed.append(f"{resource}/{metadata['name']}")
+    return removed
 
 
 def _sentence(problem: str, event: str, log: str) -> str:
@@ -248,6 +264,6 @@ def _sentence(problem: str, event: str, log: str) -> str:
     said = [
         problem,
         f"Kubernetes says: {event}." if event else "",
-        f"Its last words: {lines[-1][:LAST_WORDS]}" if lines else "",
+        f"Its last words: {shown(lines[-1].strip(), LAST_WORDS)}" if lines else "",
     ]
     return " ".join(filter(None, said))

@@ -67,6 +67,11 @@ def make_secret(names: Names, spec: SchedulerSpec) -> Manifest:
     }
 
 
+def is_left_to_us(found: Mapping[str, Any]) -> bool:
+    """Whether nobody takes an object away but us: a secret, or what has lost its owner."""
+    return not found["metadata"].get("ownerReferences")
+
+
 def make_service(names: Names, spec: SchedulerSpec, owner: str, node_port: bool = False) -> Manifest:
     """One address for the scheduler, as soon as its pod has one itself.
 
@@ -147,7 +152,7 @@ def make_pod(names: Names, spec: SchedulerSpec, image: str, owner: str, site: Po
 
 
 def _container(spec: SchedulerSpec, image: str, site: PodSettings) -> Manifest:
-    environment = {"HOME": DIRECTORY, "USER": "dask", **spec.environment, "TMPDIR": "/tmp"}  # noqa: S108
+    environment = {"HOME": DIRECTORY, "USER": "dask", **spec.environment, "TMPDIR": "/tmp"}  # noqa: S108 - its own
     exports(environment)  # refuses what a scheduler in an image of Apptainer's would not get either
     container: Manifest = {
         "name": CONTAINER,

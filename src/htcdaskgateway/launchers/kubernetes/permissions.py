@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from htcdaskgateway.errors import ConfigurationError
 
-# Services are deleted by nobody but the garbage collector, with their secret.
+# Services go with their secret, by the garbage collector; where somebody cut that tie, by us.
 RULES: tuple[tuple[str, str], ...] = (
     ("create", "secrets"),
     ("list", "secrets"),
     ("delete", "secrets"),
     ("create", "services"),
     ("list", "services"),
+    ("delete", "services"),
     ("create", "pods"),
     ("list", "pods"),
     ("watch", "pods"),

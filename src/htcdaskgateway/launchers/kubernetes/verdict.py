@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from htcdaskgateway.credentials.words import shown
 from htcdaskgateway.launchers.kubernetes.manifests import CONTAINER
 
 Object = Mapping[str, Any]
@@ -191,6 +192,6 @@ def _disrupted(status: Object) -> str:
 
 
 def _words(of: Object) -> str:
-    """Reason and message, as far as there are any, on one line."""
+    """Reason and message, as far as there are any, on one line; a pod's own program writes messages, too."""
     said = [str(of[key]) for key in ("reason", "message") if of.get(key)]
-    return " ".join(", ".join(said).split())[:1000].rstrip(".")
+    return shown(" ".join(", ".join(said).split())[:1000].rstrip("."), 1000)

@@ -95,14 +95,14 @@ class PodWatch:
         self.synced.set()
         self._touch()
         while True:
-            async for event in self.api.watch(self.selector, version, WATCH):
-                version = event["object"]["metadata"]["resourceVersion"]
-                self._happened(event["type"], event["object"])
-            self.forbidden = None
+            async with self.api.watch(self.selector, version, WATCH) as events:
+                self.forbidden = None
+                async for event in events:
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    self._happened(event["type"], event["object"])
             await asyncio.sleep(FIRST_PAUSE)  # whoever ends watches at once is not asked all the time
 
     def _happened(self, what: str, pod: Pod) -> None:
-        self.forbidden = None
         if what in ("ADDED", "MODIFIED"):
             self._see(pod)
         elif what == "DELETED":
