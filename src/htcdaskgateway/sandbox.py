@@ -86,12 +86,6 @@ class Sandbox:
         if self.path.is_dir():
             write_private(self.path / name, content)
 
-    def last_words(self, worker: str, limit: int = 300) -> str:
-        """Last line of what a worker wrote to standard error, empty if none came back."""
-        text = end_of(self.path / f"worker-{worker}.err", 4096) or ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1][:limit] if lines else ""
-
     def workers(self) -> list[str]:
         """Names of the workers whose logs came back."""
         try:

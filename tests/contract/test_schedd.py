@@ -150,7 +150,7 @@ async def test_absent_jobs(subject: Subject) -> None:
     assert await subject.schedd.ended([]) == []
 
 
-@pytest.mark.parametrize("bad", ["1", "1.0; 2.0", "-all", "1.0 || true", "", "1.-1", "１.0"])  # noqa: RUF001
+@pytest.mark.parametrize("bad", ["1", "1.0; 2.0", "-all", "1.0 || true", "", "1.-1", "１.0"])  # noqa: RUF001 - a wide 1
 async def test_no_job_id(subject: Subject, bad: str) -> None:
     if subject.kind == "processes":
         assert await subject.schedd.act(Action.REMOVE, [bad]) == 0  # a look-up in a dictionary

@@ -24,7 +24,7 @@ def second(pool: Pool) -> Iterator[str]:
 
 def access(subject: Subject, home: Pool, as_owner: dict[str, str], **more: object) -> Access:
     programs = {"condor_status": f"{home.home}/bin/condor_status"} if subject.kind == "tools" else {}
-    return Access(interface=subject.kind, programs=programs, environment=as_owner, **more)  # type: ignore[arg-type]
+    return Access(interface=subject.kind, programs=programs, environment=as_owner, **more)  # type: ignore[arg-type]  # its fields
 
 
 @pytest.mark.parametrize("subject", REAL, indirect=True)

@@ -12,6 +12,7 @@ import pytest
 from dask_gateway import BasicAuth
 from tests.support.gateway import GatewayServer
 from tests.support.pool import Pool
+from tests.support.second import Schedds
 from tests.support.sessions import people_submit
 from tests.support.waiting import eventually
 
@@ -27,6 +28,14 @@ def _sent_by_value(request: pytest.FixtureRequest) -> None:
     for function in vars(request.module).values():
         if inspect.isfunction(function) and function.__module__ == request.module.__name__:
             function.__module__ = "__main__"
+
+
+@pytest.fixture(scope="module")
+def both(pool: Pool) -> Iterator[Schedds]:
+    """A pool with two schedds."""
+    schedds = Schedds(pool)
+    with schedds.running():
+        yield schedds
 
 
 @pytest.fixture(params=["gateway", "session"])

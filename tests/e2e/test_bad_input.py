@@ -62,7 +62,7 @@ def test_scale_to_no_number(
     server: GatewayServer, cluster: HTCGatewayCluster, number: object, sentence: str
 ) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        cluster.scale(number)  # type: ignore[arg-type]
+        cluster.scale(number)  # type: ignore[arg-type]  # what users do
     assert str(caught.value) == sentence
     assert live(cluster) == []
     assert server.jobs() == []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import psutil
 import pytest
 from tests.conftest import ClientFactory
 from tests.support.accounts import Accounts
+from tests.support.credentials import HOUR, go, new_token, new_x509, private_home
 from tests.support.gateway import GatewayServer
 from tests.support.pool import Pool
 from tests.unit.credentials import grid
@@ -121,27 +120,12 @@ print("ENDED", flush=True)
 @pytest.fixture
 def home(accounts: Accounts, pool: Pool) -> Iterator[Path]:
     """A private directory of the analyst's, with X.509 proxies: good, expired, short, open; and a token."""
-    directory = Path(tempfile.mkdtemp(prefix="htcdask-credentials-"))
-    shutil.chown(directory, accounts.analyst, accounts.analyst)
-    try:
-        for name, hours in (("good", "12"), ("expired", "-1"), ("short", "0.25"), ("open", "12")):
-            (directory / name).mkdir()
-            shutil.chown(directory / name, accounts.analyst, accounts.analyst)
-            pool.recipe("x509", str(directory / name), hours)
+    with private_home(accounts.analyst) as directory:
+        for name, hours in (("good", 12), ("expired", -1), ("short", 0.25), ("open", 12)):
+            new_x509(pool, directory / name, accounts.analyst, hours * HOUR)
         (directory / "open" / "proxy.pem").chmod(0o644)
-        new_token(directory, accounts.analyst, 3600)
+        new_token(directory, accounts.analyst, HOUR)
         yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
-def new_token(directory: Path, owner: str, seconds: float) -> str:
-    token = directory / "token.new"
-    token.write_bytes(grid.example_token(exp=time.time() + seconds, nbf=time.time() - 60) + b"\n")
-    token.chmod(0o600)
-    shutil.chown(token, owner, owner)
-    token.replace(directory / "token")
-    return (directory / "token").read_text()
 
 
 @pytest.mark.parametrize(("interface", "runtime"), [("tools", "none"), ("bindings", "apptainer")])
@@ -342,10 +326,6 @@ def test_an_x509_proxy_that_ends_while_its_worker_waits(
     client.wait_for("STARTED", 120)
     assert float(client.output().split("STARTED ")[1].split()[0]) == pytest.approx(ends, abs=60)
     client.wait()
-
-
-def go(home: Path, word: str) -> None:
-    (home / f"go-{word}").touch()
 
 
 def shown(secrets: list[str], text: str) -> list[str]:

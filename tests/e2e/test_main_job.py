@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
-from collections.abc import Callable
 
 import pytest
 from dask_gateway import BasicAuth, Gateway, GatewayCluster
 from distributed import Worker
+from tests.conftest import ClientFactory, GatewayFactory
 from tests.e2e.conftest import Connect, condor_settings, gateway_submits
 from tests.support.gateway import GatewayServer
 from tests.support.watching import exactly, in_state, no_jobs
@@ -37,7 +37,7 @@ def resources(dask_worker: Worker) -> tuple[int, int]:
     ],
 )
 def test_scale_compute_shutdown(
-    gateway: Callable[..., GatewayServer], connect: Connect, interface: str, contact: str, submitter: str
+    gateway: GatewayFactory, connect: Connect, interface: str, contact: str, submitter: str
 ) -> None:
     configuration, sessions = condor_settings(interface=interface)
     server = gateway(f'{configuration}c.HTCondorBackend.worker_contact = "{contact}"\n')
@@ -88,7 +88,7 @@ def test_workers_get_no_token(server: GatewayServer, cluster: HTCGatewayCluster)
     assert "TOKEN" not in str(server.jobs()).upper()
 
 
-def test_options_of_the_site_reach_the_job(gateway: Callable[..., GatewayServer], connect: Connect) -> None:
+def test_options_of_the_site_reach_the_job(gateway: GatewayFactory, connect: Connect) -> None:
     server = gateway(
         "from dask_gateway_server.options import Float, Integer, Options\n"
         "c.Backend.cluster_options = Options(\n"
@@ -123,7 +123,7 @@ def test_another_session_takes_over(
     no_jobs(server)
 
 
-def test_stop_by_name(gateway: Callable[..., GatewayServer], connect: Connect) -> None:
+def test_stop_by_name(gateway: GatewayFactory, connect: Connect) -> None:
     # where sessions submit, and none is there to remove the jobs, each ends by its own guard
     server = gateway("c.HTCondorBackend.worker_death_timeout = 10\n")
     client_gateway = connect(server)
@@ -164,7 +164,7 @@ async def test_in_an_event_loop(server: GatewayServer) -> None:
 
 
 def test_the_gateway_is_found_in_dasks_configuration(
-    server: GatewayServer, run_client: Callable[..., object]
+    server: GatewayServer, run_client: ClientFactory
 ) -> None:
     script = """
 from htcdaskgateway import HTCGateway
@@ -174,10 +174,10 @@ with HTCGateway() as gateway, gateway.new_cluster() as cluster:
     print("workers:", [str(worker.state) for worker in cluster.workers()])
 """
     session = run_client(script, **server.client_environment())
-    assert "workers: ['running']" in session.wait()  # type: ignore[attr-defined]
+    assert "workers: ['running']" in session.wait()
 
 
-def test_an_idle_pool_is_waited_for(gateway: Callable[..., GatewayServer], connect: Connect) -> None:
+def test_an_idle_pool_is_waited_for(gateway: GatewayFactory, connect: Connect) -> None:
     """Nothing is failed because of queue time, though a worker may take 20 s only to start."""
     server = gateway(
         "c.HTCondorClusterConfig.submit_commands = {'requirements': 'NoSuchSlot =?= True'}\n"

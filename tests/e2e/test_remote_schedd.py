@@ -12,8 +12,8 @@ import pytest
 from tests.conftest import ClientFactory, GatewayFactory
 from tests.e2e.conftest import Connect
 from tests.support.gateway import GatewayServer
-from tests.support.pool import Pool
 from tests.support.second import FIRST, SECOND, Schedds
+from tests.support.sessions import SESSIONS
 from tests.support.waiting import eventually
 from tests.support.watching import what_came_back
 
@@ -21,17 +21,8 @@ from htcdaskgateway.client.errors import ClusterFailedError
 
 pytestmark = pytest.mark.condor
 
-SESSION = 'c.HTCondorBackend.submitter = "session"\n'
 SPOOL = "c.HTCondorAccess.spool = True\n"
 CHOICE = f'c.HTCondorAccess.schedd_names = ["{FIRST}", "{SECOND}"]\n'
-
-
-@pytest.fixture(scope="module")
-def both(pool: Pool) -> Iterator[Schedds]:
-    """A pool with two schedds."""
-    schedds = Schedds(pool)
-    with schedds.running():
-        yield schedds
 
 
 @pytest.fixture
@@ -170,7 +161,7 @@ def test_a_session_spools_and_remembers(
     schedd: str,
     interface: str,
 ) -> None:
-    server = gateway(SESSION + SPOOL + "c.HTCondorBackend.session_lease = 5\n")
+    server = gateway(SESSIONS + SPOOL + "c.HTCondorBackend.session_lease = 5\n")
     jobs = Jobs(schedds, server)
     settings = {
         **server.client_environment(),
@@ -233,7 +224,7 @@ cluster.shutdown()
 def test_a_wrapper_that_talks_and_chooses(
     gateway: GatewayFactory, run_client: ClientFactory, schedds: Schedds, directory: Path
 ) -> None:
-    server = gateway(SESSION)
+    server = gateway(SESSIONS)
     wrapper = directory / "condor_submit"
     wrapper.write_text(WRAPPER.format(bin=schedds.pool.home / "bin"))
     wrapper.chmod(0o755)

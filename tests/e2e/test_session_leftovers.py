@@ -11,12 +11,14 @@ from tests.e2e.conftest import Connect
 from tests.support.clients import ClientProcess
 from tests.support.gateway import GatewayServer
 from tests.support.jobs import jobs_of
+from tests.support.pool import Pool
 from tests.support.sessions import SESSIONS, people_submit
 from tests.support.waiting import eventually
 from tests.support.watching import IDLE, RUNNING, live, no_jobs, stays
 
 pytestmark = pytest.mark.condor
 
+COMPLETED = 4  # HTCondor's JobStatus
 NOWHERE = "c.HTCondorClusterConfig.submit_commands = {'requirements': 'NoSuchSlot =?= True'}\n"
 SITE = f"{SESSIONS}c.HTCondorBackend.session_lease = 5\n"
 TWO_CLUSTERS = """
@@ -36,6 +38,17 @@ from htcdaskgateway import HTCGateway
 
 cluster = HTCGateway().new_cluster()
 print("another", flush=True)
+time.sleep(600)
+"""
+RUNNING_ONE = """
+import time
+from htcdaskgateway import HTCGateway
+
+cluster = HTCGateway().new_cluster(shutdown_on_close=False)
+cluster.scale(1)
+cluster.wait_for_workers(1, timeout=90)
+print("cluster", cluster.name, cluster.sandbox, flush=True)
+print("made", flush=True)
 time.sleep(600)
 """
 SHUTDOWN = """
@@ -81,6 +94,33 @@ def test_jobs_and_secrets_of_a_cluster_that_ended_without_a_session(
     with people_submit(server.pool):
         connect(server).connect(alive).shutdown()
         no_jobs(server)
+
+
+def test_what_a_job_without_a_session_has_left_in_the_spool(
+    gateway: Callable[..., GatewayServer], run_client: ClientFactory, connect: Connect, pool: Pool
+) -> None:
+    """Its output comes back; copies of secrets do not stay until somebody fetches it."""
+    server = gateway(f"{SITE}c.HTCondorAccess.spool = True\nc.HTCondorBackend.worker_death_timeout = 15\n")
+    session = run_client(RUNNING_ONE, **server.client_environment())
+    session.wait_for("made", 120)
+    [(name, sandbox)] = clusters_of(session)
+    session.kill()
+    [job] = jobs_of(server, name)
+    spool = Path(pool.command("condor_config_val", "SPOOL").strip())
+
+    def secrets() -> list[Path]:
+        return [path for path in spool.rglob("dask.pem") if f"cluster{job['ClusterId']}." in str(path)]
+
+    connect(server).stop_cluster(name)
+    eventually("it ends", lambda: [ad["JobStatus"] for ad in jobs_of(server, name)] == [COMPLETED], 60)
+    stays("it waits for somebody", lambda: len(jobs_of(server, name)) == len(secrets()) == 1, 3)
+
+    next_session = run_client(ANOTHER, **server.client_environment())
+    next_session.wait_for("another", 90)
+    eventually("the job leaves", lambda: not jobs_of(server, name), 40)
+    eventually("its secrets, too", lambda: not secrets(), 10)
+    assert "Registered to" in (sandbox / f"worker-{job['HTCDaskWorker']}.err").read_text()
+    assert not (sandbox / "dask.pem").exists()
 
 
 def test_jobs_that_wait_for_too_long_are_submitted_again(

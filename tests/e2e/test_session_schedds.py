@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from tests.conftest import ClientFactory, GatewayFactory
 from tests.support.clients import ClientProcess
-from tests.support.pool import Pool
 from tests.support.second import FIRST, SECOND, Schedds
 from tests.support.waiting import eventually
 
@@ -115,14 +114,6 @@ class Site:
         (self.directory / "go").touch()
         session.wait(60)
         eventually("no job", lambda: self.jobs() == (0, 0), 60, period=0.5)
-
-
-@pytest.fixture(scope="module")
-def both(pool: Pool) -> Iterator[Schedds]:
-    """A pool with two schedds."""
-    schedds = Schedds(pool)
-    with schedds.running():
-        yield schedds
 
 
 @pytest.fixture

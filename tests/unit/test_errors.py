@@ -23,6 +23,7 @@ ALL = [
     errors.GatewayUnreachableError("http://x", "refused"),
     errors.AuthenticationError("http://x", 401, ""),
     errors.LimitError(1000, 10),
+    client_errors.NoAddressError(),
     client_errors.ClusterFailedError("c1", "no dask"),
     client_errors.RefusedError("no schedd"),
     client_errors.WorkersMissingError(3, 1, 60, "no slot", "1 running, 2 idle"),

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import resource
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask.config
 import pytest
 
+from htcdaskgateway.client import session_sandbox as module
 from htcdaskgateway.client.session_sandbox import (
     DAYS,
     MARKER,
     SessionSandbox,
+    is_private_group,
     past_sandboxes,
     sandbox_path,
+    sandboxes_by_cluster,
     user_name,
 )
 from htcdaskgateway.errors import ConfigurationError, InvalidRequestError, SandboxError
@@ -104,17 +110,6 @@ def test_what_cannot_be_written_leaves_the_old_content_and_nothing_beside_it(tmp
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [("first\nlast line\n\n", "last line"), ("", ""), ("x" * 10_000, "x" * 300), ("\n \n", "")],
-)
-def test_last_words(tmp_path: Path, content: str, words: str) -> None:
-    sandbox = Sandbox(tmp_path, "c1")
-    sandbox.prepare({"worker-w.err": content})
-    assert sandbox.last_words("w") == words
-    assert sandbox.last_words("another") == ""
-
-
 def test_secrets_go_and_logs_stay(sandbox: SessionSandbox) -> None:
     sandbox.prepare({**dict.fromkeys(SECRETS, "secret"), "workers.sub": "queue"})
     sandbox.remove_secrets()
@@ -153,7 +148,6 @@ def test_what_is_no_file_is_no_log(sandbox: SessionSandbox, tmp_path: Path) -> N
     (sandbox.path / "worker-w.out").symlink_to(tmp_path / "secret")
     os.mkfifo(sandbox.path / "worker-w.err")
     assert sandbox.log("w") == {}  # and it does not wait for the FIFO
-    assert sandbox.last_words("w") == ""
 
 
 def test_logs_are_bounded(sandbox: SessionSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,10 +313,42 @@ def test_parents(sandbox: SessionSandbox, mode: int, uid: int | None, good: bool
         return
     owner = os.geteuid() if uid is None else uid
     assert refused(sandbox).words == (
-        f"others could replace it: {parent} is uid {owner}'s, of mode {mode:04o}, and it has to be yours or"
-        " root's, and not writable by everybody unless sticky"
+        f"others could replace it: {parent} is uid {owner}'s and gid {parent.stat().st_gid}'s, of mode"
+        f" {mode:04o}, and it has to be yours or root's, and writable by nobody else unless sticky"
     )
     assert not sandbox.path.exists()
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o2775, 0o1775])
+@pytest.mark.parametrize("private", [True, False])
+def test_parents_that_a_group_may_write(
+    sandbox: SessionSandbox, monkeypatch: pytest.MonkeyPatch, mode: int, private: bool
+) -> None:
+    monkeypatch.setattr(module, "is_private_group", lambda gid: private)
+    sandbox.path.parent.mkdir()
+    sandbox.path.parent.chmod(mode)
+    if private or mode & stat.S_ISVTX:
+        sandbox.prepare(CONTENTS)
+    else:
+        assert f"of mode {mode:04o}" in refused(sandbox).words
+
+
+@pytest.mark.parametrize(
+    ("members", "private"),
+    [((), True), (("me",), True), (("me", "root"), True), (("bob",), False), (("me", "bob"), False)],
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_groups_of_one(
+    monkeypatch: pytest.MonkeyPatch, members: tuple[str, ...], private: bool, listed: bool
+) -> None:
+    """Whoever has it as the primary group is not listed as a member."""
+    accounts = [SimpleNamespace(pw_name=name, pw_gid=7 if not listed else 8) for name in members]
+    group = SimpleNamespace(gr_mem=list(members) if listed else [])
+    monkeypatch.setattr(module, "user_name", lambda: "me")
+    monkeypatch.setattr(pwd, "getpwall", lambda: [*accounts, SimpleNamespace(pw_name="eve", pw_gid=9)])
+    monkeypatch.setattr(grp, "getgrgid", {7: group}.__getitem__)
+    assert is_private_group(7) is private
+    assert not is_private_group(1)  # has no name: nobody knows
 
 
 def test_past_ones_with_secrets(sandbox: SessionSandbox) -> None:
@@ -396,10 +422,10 @@ def test_old_ones_are_removed_and_nothing_else(sandbox: SessionSandbox, tmp_path
     aged(holds_a_link, 4)
     stays = {sandbox.path, fresh, written, no_marker, marker_is_a_link, root / "link", root / "file"}
 
-    assert set(sandbox.clean()) == {old, holds_a_link}
+    assert set(sandbox.clean(())) == {old, holds_a_link}
     assert set(root.iterdir()) == stays
     assert (precious / "dask.pem").exists()
-    assert sandbox.clean() == []
+    assert sandbox.clean(()) == []
 
 
 def test_one_in_use_is_kept(sandbox: SessionSandbox, tmp_path: Path) -> None:
@@ -407,15 +433,26 @@ def test_one_in_use_is_kept(sandbox: SessionSandbox, tmp_path: Path) -> None:
     other.prepare(CONTENTS)
     aged(other.path, 99)
     other.keep()
-    assert sandbox.clean() == []
-    assert sandbox.clean(time.time() + (DAYS + 1) * DAY) == [other.path]
+    assert sandbox.clean(()) == []
+    assert sandbox.clean((), time.time() + (DAYS + 1) * DAY) == [other.path]
+
+
+def test_that_of_a_cluster_that_there_is(sandbox: SessionSandbox) -> None:
+    """No session has been there for days, and its jobs wait: they need their files when they start."""
+    root = sandbox.path.parent
+    for name in ("alive", "ended"):
+        SessionSandbox(root / f"alice-{name}", name).prepare(CONTENTS)
+        aged(root / f"alice-{name}", 99)
+    assert sandbox.clean({"alive"}) == [root / "alice-ended"]
+    assert sandboxes_by_cluster(root) == {"alive": root / "alice-alive"}
+    assert sandboxes_by_cluster(Path("/nowhere")) == {}
 
 
 def test_never_if_so_configured(sandbox: SessionSandbox) -> None:
     SessionSandbox(sandbox.path.parent / "old", "old").prepare(CONTENTS)
     aged(sandbox.path.parent / "old", 9999)
     sandbox.days = 0
-    assert sandbox.clean() == []
+    assert sandbox.clean(()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -425,9 +462,9 @@ def test_those_of_others_are_left_alone(sandbox: SessionSandbox) -> None:
         SessionSandbox(root / name, name).prepare(CONTENTS)
         os.chown(root / name / theirs, 12345, 12345)
         aged(root / name, 99)
-    assert sandbox.clean() == []
+    assert sandbox.clean(()) == []
     assert {path.name for path in root.iterdir()} == {"a", "b"}
 
 
 def test_a_root_that_is_not_there(tmp_path: Path) -> None:
-    assert SessionSandbox(tmp_path / "nowhere" / "c1", "c1").clean() == []
+    assert SessionSandbox(tmp_path / "nowhere" / "c1", "c1").clean(()) == []

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from htcdaskgateway.cli.check_verdicts import Finding, Level
-from htcdaskgateway.cli.views_show import UNLIMITED, printable_lines
+from htcdaskgateway.cli.console import notes_console, output_console
+from htcdaskgateway.cli.views_show import printable_lines
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "red", Level.UNUSED: "dim"}
 PLAIN = {Level.OK: "ok", Level.WARNING: "warning", Level.FAILURE: "FAILURE", Level.UNUSED: "unused"}
@@ -27,10 +28,7 @@ class CheckShow:
     """
 
     def __init__(self, quiet: bool = False, output: Console | None = None) -> None:
-        self.output = output or Console(highlight=False)
-        if not self.output.is_terminal and output is None:
-            self.output.width = UNLIMITED
-        self._notes = Console(stderr=True, highlight=False)
+        self.output, self._notes = output or output_console(), notes_console()
         self._quiet = quiet or not self._notes.is_terminal
 
     @contextmanager

@@ -163,7 +163,8 @@ def of_image(choice: Choice) -> Finding:
         facts = {row: f"{versions} in the image" for row, versions in rows.items()}
         return Finding("image", Level.FAILURE, f"{name} does not fit this environment.", fits, facts)
     if choice.contents.runs_dask is False:
-        return Finding("image", Level.FAILURE, f"{name} has no dask in its PATH.", fits)
+        why = choice.contents.notes[0]  # what is in front of it would leave it in doubt
+        return Finding("image", Level.FAILURE, f"{name} cannot start workers: {why}.", fits)
     versions = dict(table.columns[-1].versions)
     facts = {row: versions[row] for row in MUST_AGREE if versions.get(row)}
     if choice.contents.notes:

@@ -12,11 +12,13 @@ import click
 from click.shell_completion import CompletionItem
 from dask_gateway import GatewayServerError
 
-from htcdaskgateway.client.errors import RefusedError
+from htcdaskgateway.client.errors import NoAddressError, RefusedError
 from htcdaskgateway.client.gateway import HTCGateway
+from htcdaskgateway.client.site import SiteFacts
 from htcdaskgateway.errors import HTCDaskError, InvalidRequestError, shown
 
 COMPLETION_SECONDS = 3.0  # that a shell may wait for names
+SITE_SECONDS = 3.0  # that a command waits for a gateway without which it works as well
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 address_option: Decorator = click.option(
@@ -31,21 +33,44 @@ async def gateway_at(address: str | None) -> AsyncIterator[HTCGateway]:
 
     Raises
     ------
-    InvalidRequestError
-        There is no address.
+    NoAddressError, InvalidRequestError
+        There is no address, or it cannot be one.
     """
-    try:
-        gateway = HTCGateway(address, asynchronous=True)
-    except ValueError as error:
-        raise InvalidRequestError(
-            f"There is no gateway to ask: {error}.",
-            remedy="Give --address=URL, or set gateway.address in Dask's configuration.",
-        ) from error
-    async with gateway:
+    async with HTCGateway(address, asynchronous=True) as gateway:
         try:
             yield gateway
         except (aiohttp.ClientError, GatewayServerError) as error:  # an error inside the gateway
             raise RefusedError(str(error)) from error
+
+
+def site_if_told() -> tuple[SiteFacts, str]:
+    """Ask the gateway of Dask's configuration for its site, if there is one.
+
+    Returns
+    -------
+    SiteFacts
+        Those of no site, if there is no such gateway or it does not answer at once.
+    str
+        Why not; empty if it has answered, or there is none.
+    """
+
+    async def ask() -> SiteFacts:
+        async with gateway_at(None) as gateway:
+            return await gateway._site()
+
+    async def bounded() -> SiteFacts:
+        return await asyncio.wait_for(ask(), SITE_SECONDS)
+
+    try:
+        return asyncio.run(bounded()), ""
+    except NoAddressError:
+        return SiteFacts(), ""
+    except HTCDaskError as error:
+        return SiteFacts(), error.sentence
+    except asyncio.TimeoutError:
+        return SiteFacts(), f"No answer within {SITE_SECONDS:g} s."
+    except (OSError, ValueError, LookupError, TypeError) as error:  # of ways to authenticate, too
+        return SiteFacts(), f"{type(error).__name__}: {error}."
 
 
 async def cluster_names(gateway: HTCGateway) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from htcdaskgateway.cli.gateway import site_if_told
 from htcdaskgateway.config import setting
 from htcdaskgateway.images.catalogue import ImageCatalogue, own_root
 from htcdaskgateway.images.contents import ImageContents
@@ -32,7 +33,8 @@ from htcdaskgateway.versions.table import Column, VersionTable
 @click.option(
     "--root",
     metavar="DIR",
-    help=f"Where images lie unpacked. [default: htcdaskgateway.image-root, or {DEFAULT_ROOT}]",
+    help="Where images lie unpacked. [default: htcdaskgateway.image-root, or what the gateway says, or"
+    f" {DEFAULT_ROOT}]",
 )
 @click.option("--registry", metavar="NAME", help="Images of this registry only.")
 @click.option("--fits", "only_fitting", is_flag=True, help="Images that fit this Python environment only.")
@@ -61,7 +63,8 @@ def images(
     can a notebook of this environment use it, and its PATH must have dask. "yes?" and "no?" say that
     something about the image is in doubt.
 
-    Without --run no image is started: its directory is read.
+    Without --run no image is started: its directory is read. If gateway.address of Dask is set, the gateway
+    is asked where images are and which program its workers are, where that is not dask.
     """
     from htcdaskgateway.cli.images_show import ImagesShow
 
@@ -69,11 +72,16 @@ def images(
     here = versions_here()
     program = runner(apptainer or setting("apptainer", "apptainer")) if run else ""
     registry = ALIASES.get(registry.lower(), registry.lower()) if registry else None
-    catalogue = ImageCatalogue(own_root(root or "", setting("image-root")))
+    site, unasked = site_if_told()
+    if unasked:
+        click.echo(f"Workers are taken for dask, as the gateway does not tell: {unasked}", err=True)
+    told = site.image_root if site.is_ours else ""
+    catalogue = ImageCatalogue(own_root(root or "", setting("image-root"), told))
     chosen = (found for found in catalogue.walk(registry) if matches(pattern, found[0]))
     findings = []
     with show.progress() as step:
-        for finding in started(chosen, program) if run else survey(chosen):
+        command = site.worker_program
+        for finding in started(chosen, program, command) if run else survey(chosen, command=command):
             step(str(finding.reference))
             if not only_fitting or can_be_used(finding, here):
                 findings.append(finding)
@@ -121,11 +129,11 @@ def runner(program: str) -> str:
     return program
 
 
-def started(chosen: Iterator[tuple[ImageReference, Path]], program: str) -> Iterator[Finding]:
+def started(chosen: Iterator[tuple[ImageReference, Path]], program: str, command: str) -> Iterator[Finding]:
     """Ask each image by running it, one after the other."""
     for reference, path in chosen:
         try:
-            yield Finding(reference, path, contents=ask_image(path, apptainer=program))
+            yield Finding(reference, path, contents=ask_image(path, command=command, apptainer=program))
         except ImageUnusableError as error:
             yield Finding(reference, path, error=error)
 

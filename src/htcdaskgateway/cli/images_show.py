@@ -13,11 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from htcdaskgateway.cli.console import UNLIMITED, notes_console, output_console
 from htcdaskgateway.images.survey import Finding
 from htcdaskgateway.versions.names import MUST_AGREE, agree
 from htcdaskgateway.versions.table import VersionTable
 
-UNLIMITED = 10_000  # characters: lines that go to a file or a pipe are not folded
 NAME_WIDTH = 20  # characters: the least that an image's name gets of a line
 
 
@@ -31,10 +31,7 @@ class ImagesShow:
     """
 
     def __init__(self, quiet: bool = False, output: Console | None = None) -> None:
-        self.output = output or Console(highlight=False)
-        if not self.output.is_terminal:
-            self.output.width = UNLIMITED
-        self.notes = Console(stderr=True, highlight=False)
+        self.output, self.notes = output or output_console(), notes_console()
         self.quiet = quiet or not self.notes.is_terminal
 
     @contextmanager

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from htcdaskgateway.cli.console import output_console
 from htcdaskgateway.client.views.model import ClusterView
 from htcdaskgateway.client.views.text import bar
 from htcdaskgateway.credentials.words import duration
 from htcdaskgateway.images.errors import printable
 from htcdaskgateway.records import WorkerRecord, WorkerState
 
-UNLIMITED = 10_000  # characters: lines that go to a file or a pipe are not folded
 COLOURS = {
     "unsubmitted": "dim", "wanted": "dim", "idle": "yellow", "starting": "cyan", "running": "green",
     "leaving": "dim", "finished": "dim", "held": "red", "failed": "red", "cluster": "red",
@@ -26,9 +26,7 @@ class ViewsShow:
     """Shows views on a console: coloured and folded in a terminal, whole lines elsewhere."""
 
     def __init__(self, output: Console | None = None) -> None:
-        self.output = output or Console(highlight=False)
-        if not self.output.is_terminal and output is None:
-            self.output.width = UNLIMITED
+        self.output = output or output_console()
         self._box = box.SIMPLE_HEAD if self.output.encoding.lower().startswith("utf") else box.ASCII2
 
     def clusters(self, views: Sequence[ClusterView]) -> None:

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from inspect import iscoroutine
 from pathlib import Path
 from typing import Any
 
-from htcdaskgateway.client.adapting import Adapting
+from htcdaskgateway.client.address import check_addresses
 from htcdaskgateway.client.dropin import DropIn
 from htcdaskgateway.client.errors import ClusterFailedError
 from htcdaskgateway.client.farewell import close_later
 from htcdaskgateway.client.gateway import HTCGateway
 from htcdaskgateway.client.images import Choice, checks
 from htcdaskgateway.client.log_sources import collect
-from htcdaskgateway.client.report import WorkersReport, worker_count
-from htcdaskgateway.client.running import SECONDS
+from htcdaskgateway.client.report import WorkersReport
 from htcdaskgateway.client.running_checks import RunningChecks
 from htcdaskgateway.client.session_credentials import SessionCredentials
 from htcdaskgateway.client.site import SiteFacts
+from htcdaskgateway.client.sized import Sized
 from htcdaskgateway.client.submitter import Submitter
-from htcdaskgateway.client.views.progress import Progress
 from htcdaskgateway.client.views.shown import Shown
-from htcdaskgateway.client.waiting import wait_for_connected, wait_for_running
 from htcdaskgateway.client.worker_watch import WorkerWatch
-from htcdaskgateway.errors import ConfigurationError, InvalidRequestError, LimitError
+from htcdaskgateway.errors import ConfigurationError
 from htcdaskgateway.records import WorkerRecord
 from htcdaskgateway.versions import VersionMismatchError, VersionTable
 
 ATTACH_SECONDS = 10.0  # that the gateway may take to learn of this session
 
 
-class HTCGatewayCluster(Shown, DropIn):
+class HTCGatewayCluster(Shown, Sized, DropIn):
     """A Dask cluster of a gateway. Made by `HTCGateway.new_cluster` and `HTCGateway.connect`.
 
     As the last line of a notebook's cell it shows how many workers run, wait, are held and why, with
@@ -45,9 +40,6 @@ class HTCGatewayCluster(Shown, DropIn):
     """
 
     _gateway: HTCGateway
-    _checks: RunningChecks | None = None
-    _watch: WorkerWatch | None = None
-    _submitter: Submitter | None = None
     _no_submitter = ""
 
     @property
@@ -59,6 +51,10 @@ class HTCGatewayCluster(Shown, DropIn):
         # dask-gateway's constructor makes a plain client: it becomes one of ours, loop, session and all.
         gateway.__class__ = HTCGateway
         self._gateway = gateway
+
+    def _init_internal(self, address: str | None = None, **keywords: Any) -> None:
+        check_addresses(address)
+        super()._init_internal(address=address, **keywords)
 
     async def _start_async(self) -> None:
         created = self.status == "created"
@@ -176,129 +172,6 @@ class HTCGatewayCluster(Shown, DropIn):
     def _trouble(self) -> str:
         """What keeps this session from submitting jobs; empty if nothing does, or it has not to."""
         return self._submitter.trouble if self._submitter is not None else self._no_submitter
-
-    def scale(self, n: int, **kwargs: Any) -> Any:
-        """Scale to ``n`` workers. Returns when their jobs are in HTCondor's queue.
-
-        Raises
-        ------
-        InvalidRequestError
-            ``n`` is no number of workers.
-        LimitError
-            The site allows fewer.
-        CredentialError
-            More workers, submitted by this session, and a credential of yours that the site requires for
-            them is not there or will not do; says what mends it. Nothing was submitted.
-        RefusedError
-            HTCondor refused the jobs or cannot be reached; holds its own words. Nothing was changed.
-        """
-        return self.gateway.sync(self._scale, worker_count(n), **kwargs)
-
-    async def _scale(self, n: int) -> None:
-        await self._check_more(n)
-        await self.gateway._scale_cluster(self.name, n)
-        if self._watch is not None and n > 0:
-            self._watch.start()
-
-    def adapt(
-        self, minimum: int | None = None, maximum: int | None = None, active: bool = True, **kwargs: Any
-    ) -> Any:
-        """Let the number of workers follow the load, between ``minimum`` and ``maximum``.
-
-        Raises
-        ------
-        InvalidRequestError
-            A bound is no number of workers, or the minimum is above the maximum.
-        LimitError
-            The site allows fewer.
-        CredentialError
-            As for `scale`.
-        """
-        bounds = self._bounds(minimum, maximum)
-        asked = self.gateway.sync(self._adapt, *bounds, active, **kwargs)
-        return Adapting(asked, *bounds) if iscoroutine(asked) else asked
-
-    @staticmethod
-    def _bounds(minimum: int | None, maximum: int | None) -> tuple[int | None, int | None]:
-        low = None if minimum is None else worker_count(minimum, "minimum")
-        high = None if maximum is None else worker_count(maximum, "maximum")
-        if low is not None and high is not None and low > high:
-            raise InvalidRequestError(f"minimum={low} is above maximum={high}.")
-        return low, high
-
-    async def _adapt(self, minimum: int | None, maximum: int | None, active: bool) -> None:
-        no_limit = maximum is None and active
-        await self._check_more(max(minimum or 0, maximum or 0), grows=no_limit)
-        await self.gateway._adapt_cluster(self.name, minimum=minimum, maximum=maximum, active=active)
-        if self._watch is not None and active:
-            self._watch.start()
-
-    async def _check_more(self, asked: int, grows: bool = False) -> None:
-        """See whether there may be so many, or with ``grows`` whatever number, and can be submitted."""
-        try:
-            report = await self.report()
-        except InvalidRequestError:  # no gateway of ours: it has its own answer to a number too high
-            return
-        if report.maximum is not None and asked > report.maximum:
-            raise LimitError(asked, report.maximum)
-        if self._submitter is not None and (grows or asked > report.count):
-            await self._submitter.check_credentials()
-
-    def wait_for_workers(
-        self,
-        n_workers: int,
-        timeout: float | None = None,
-        on_change: Callable[[WorkersReport], None] | None = None,
-    ) -> Any:
-        """Wait until at least ``n_workers`` are running, and show how far it is.
-
-        Parameters
-        ----------
-        n_workers : int
-        timeout : float, optional
-            Seconds to wait. Without it, waits as long as the workers can still come.
-        on_change : callable, optional
-            Called with each new report, in place of what a notebook or a terminal would show.
-
-        Raises
-        ------
-        ClusterFailedError
-            The cluster has ended.
-        WorkersMissingError
-            The time is over, or the gateway has given up; says what the missing ones wait for: of those
-            that are idle, how many slots match, of the others HTCondor's reason.
-        VersionMismatchError
-            They have come and cannot work with this notebook, whose calls would wait for ever. With
-            ``check_versions="warn"`` a warning.
-        """
-        n = worker_count(n_workers)
-        if on_change is not None:
-            return self.gateway.sync(self._wait_for_workers, n, timeout, on_change)
-        return self.gateway.sync(self._wait_and_show, n, timeout, Progress(str(self.name), n))
-
-    async def _wait_and_show(self, n_workers: int, timeout: float | None, progress: Progress) -> None:
-        try:
-            await self._wait_for_workers(n_workers, timeout, progress.show)
-        finally:
-            progress.end()
-
-    async def _wait_for_workers(
-        self, n_workers: int, timeout: float | None, on_change: Callable[[WorkersReport], None] | None
-    ) -> None:
-        start = time.monotonic()
-        if self._watch is not None:
-            self._watch.end()  # they are compared below
-        try:
-            report = await self.report()
-        except InvalidRequestError:
-            if (await self.gateway._site()).is_ours:
-                raise
-            await wait_for_connected(self, n_workers, timeout)  # nobody else knows of its workers
-        else:
-            await wait_for_running(self, n_workers, timeout, on_change, report)
-        if self._checks is not None:
-            left = SECONDS if timeout is None else timeout - (time.monotonic() - start)
-            await self._checks.check_workers(min(SECONDS, max(1.0, left)))
 
     def __del__(self) -> None:
         gateway = self.__dict__.get("_gateway")

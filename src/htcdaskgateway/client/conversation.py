@@ -71,6 +71,8 @@ class Conversation:
         ``submitter``, ``watcher`` or ``done``; empty before the first answer.
     trouble : str
         Why the last poll failed, in one line; empty if it did not.
+    heard : int
+        How often the gateway has answered.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Conversation:
         self.session = uuid.uuid4().hex
         self.role = self.trouble = ""
         self.lease = 0.0
+        self.heard = 0
         self._post, self._carry_out, self._about, self._clock = post, carry_out, dict(about), clock
         self._orders: dict[str, Mapping[str, Any]] = {}  # the first one is being carried out
         self._results: dict[str, Mapping[str, Any]] = {}  # that the gateway does not know yet
@@ -95,6 +98,11 @@ class Conversation:
         self._failures = 0
         self._idle = False  # the gateway had nothing, and said so at once
         self._fetched, self._answered, self._leaving = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._again = asyncio.Event()
+
+    def poll_again(self) -> None:
+        """Poll now, whatever is being waited for: somebody relies on it that the gateway knows of us."""
+        self._again.set()
 
     def leave(self, after: float = 0.0) -> None:
         """Give the lease back after so many seconds, unless the gateway has said ``done`` before."""
@@ -105,8 +113,10 @@ class Conversation:
         work = asyncio.ensure_future(self._work())
         try:
             while self.role != DONE and not self._leaving.is_set():
-                await self._unless_leaving(self._exchange())
-                await self._unless_leaving(self._pause())
+                hurried = self._again.is_set()
+                self._again.clear()
+                await self._unless_told(self._exchange(hurried))
+                await self._unless_told(self._pause())
             if self.role == SUBMITTER:
                 await self._say_goodbye()
         except FINAL as error:
@@ -115,14 +125,15 @@ class Conversation:
             work.cancel()
             await asyncio.wait([work])
 
-    async def _exchange(self) -> None:
-        """One poll."""
+    async def _exchange(self, hurried: bool = False) -> None:
+        """One poll; a hurried one is answered at once, and so is the first one after a failure."""
         # Also of orders from before the lease ended: where nobody took over, the gateway waits for them.
         sent, results = self._clock(), dict(self._results)
         ended = self._holder != "" and self._has_ended(self._holder)
         self._ended_since = min(sent, self._ended_since) if ended else math.inf
         # The first one asks for the length of the lease; while there is work, answers are not to wait.
-        wait = 0.0 if self._orders or ended else min(LONG_POLL, self.lease / 3)
+        at_once = self._orders or ended or hurried or self._failures
+        wait = 0.0 if at_once else min(LONG_POLL, self.lease / 3)
         body = {**self._body(results), "have": [*self._orders, *results], "wait": wait}
         if sent >= self._ended_since + ENDED_SECONDS:
             body["ended"] = self._holder
@@ -137,7 +148,7 @@ class Conversation:
             self._failures += 1
             self.trouble = one_line(error)
         else:
-            self._failures, self.trouble = 0, ""
+            self._failures, self.trouble, self.heard = 0, "", self.heard + 1
             self._results = {name: told for name, told in self._results.items() if name not in results}
             self._idle = wait > 0 and not self._orders and self._clock() - sent < SHORT
 
@@ -195,16 +206,17 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - there is nobody left to whom it matters
             self.trouble = one_line(error)
 
-    async def _unless_leaving(self, step: Coroutine[Any, Any, None]) -> None:
-        doing, leaving = asyncio.ensure_future(step), asyncio.ensure_future(self._leaving.wait())
+    async def _unless_told(self, step: Coroutine[Any, Any, None]) -> None:
+        """Take a step, unless this session is to leave or to poll again before it is done."""
+        steps = [asyncio.ensure_future(one) for one in (step, self._leaving.wait(), self._again.wait())]
         try:
-            await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if doing.done():
-                doing.result()
+            await asyncio.wait(steps, return_when=asyncio.FIRST_COMPLETED)
+            if steps[0].done():
+                steps[0].result()
         finally:
-            for task in (doing, leaving):
+            for task in steps:
                 task.cancel()
-            await asyncio.wait({doing, leaving})
+            await asyncio.wait(steps)
 
 
 class TooLargeError(Exception):

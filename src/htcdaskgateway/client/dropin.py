@@ -95,7 +95,7 @@ class DropIn(GatewayCluster):
         super().__init__(*arguments, **without_address(keywords))
 
     @property
-    def batchWorkerJobs(self) -> Any:  # noqa: N802
+    def batchWorkerJobs(self) -> Any:  # noqa: N802 - its name in 0.1.25
         """Jobs in HTCondor's queue, by submit transaction; made anew each time.
 
         Returns

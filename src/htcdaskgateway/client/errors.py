@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dask_gateway import GatewayClusterError
 
-from htcdaskgateway.errors import HTCDaskError
+from htcdaskgateway.errors import HTCDaskError, InvalidRequestError
 
 if TYPE_CHECKING:
     from htcdaskgateway.client.views.reasons import Reason
@@ -19,6 +19,18 @@ class ClusterFailedError(HTCDaskError, GatewayClusterError):
     def __init__(self, cluster: str, words: str) -> None:
         self.cluster, self.words = cluster, words
         super().__init__(f"Cluster {cluster} is not running.", {"the gateway says": words})
+
+
+class NoAddressError(InvalidRequestError):
+    """Nobody said where the gateway is: no argument, no configuration."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no gateway to ask: no address was given, and Dask's configuration has none.",
+            {"looked for": "the argument, gateway.address, the environment variable DASK_GATEWAY__ADDRESS"},
+            "HTCGateway(address=…) and --address=URL give it once; for good, as an example:\n"
+            "export DASK_GATEWAY__ADDRESS=https://dask.example.org",
+        )
 
 
 class RefusedError(HTCDaskError, GatewayClusterError):

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from dask_gateway import Gateway, GatewayClusterError, GatewayServerError
 
+from htcdaskgateway.client.address import check_addresses
+from htcdaskgateway.client.answers import NotTheGatewayError, only_the_gateway
 from htcdaskgateway.client.dropin import check_worker_type, checked_options
 from htcdaskgateway.client.errors import ClusterFailedError, RefusedError
-from htcdaskgateway.client.farewell import close_later
+from htcdaskgateway.client.farewell import close_at_exit, close_later
 from htcdaskgateway.client.image_check import check_image
 from htcdaskgateway.client.images import Choice, Wish, decide, look, wish
 from htcdaskgateway.client.report import WorkersReport, worker_count
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from htcdaskgateway.client.cluster import HTCGatewayCluster
 
 # What dask-gateway-server makes of the Hub's 403 for a token that the Hub does not know: a 500.
-UNKNOWN_TOKEN = "Permission failure verifying user's JupyterHub API token"  # noqa: S105
+UNKNOWN_TOKEN = "Permission failure verifying user's JupyterHub API token"  # noqa: S105 - words
 
 
 class HTCGateway(Gateway):
@@ -43,6 +45,10 @@ class HTCGateway(Gateway):
 
     Raises
     ------
+    NoAddressError
+        There is no address: neither here nor in Dask's configuration.
+    InvalidRequestError
+        An address is none, names an environment variable that is not set, or authentication lacks something.
     GatewayUnreachableError, AuthenticationError, InvalidRequestError
         By every method that asks the gateway.
 
@@ -54,9 +60,22 @@ class HTCGateway(Gateway):
     ...     client = cluster.get_client()
     """
 
+    _session: aiohttp.ClientSession | None
     _choice = Choice()  # of the cluster that was submitted last: each cluster object has a gateway of its own
 
+    def __init__(self, address: str | None = None, *arguments: Any, **keywords: Any) -> None:
+        check_addresses(address)
+        try:
+            super().__init__(address, *arguments, **keywords)
+        except ValueError as error:  # such as: no token of the Hub in the environment
+            raise InvalidRequestError(f"There can be no client of this gateway: {error}.") from error
+        if not self.asynchronous:
+            close_at_exit(self)
+
     async def _request(self, method: str, url: str, json: Any = None) -> aiohttp.ClientResponse:
+        if self._session is None:  # as dask-gateway makes it, and it looks at who has answered
+            cookies = aiohttp.CookieJar(unsafe=True)
+            self._session = aiohttp.ClientSession(cookie_jar=cookies, raise_for_status=only_the_gateway)
         try:
             answer: aiohttp.ClientResponse = await super()._request(method, url, json=json)
         except aiohttp.ClientResponseError as error:
@@ -65,7 +84,7 @@ class HTCGateway(Gateway):
             if error.status in (502, 503, 504):  # the gateway proxy answers, the gateway behind it does not
                 raise GatewayUnreachableError(self.address, f"{error.status} {error.message}") from error
             raise
-        except (aiohttp.ClientConnectionError, aiohttp.InvalidURL) as error:
+        except (aiohttp.ClientConnectionError, aiohttp.InvalidURL, NotTheGatewayError) as error:
             raise GatewayUnreachableError(self.address, str(error)) from error
         except GatewayClusterError as error:
             raise RefusedError(str(error)) from error

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import aiohttp
 
-from htcdaskgateway.client.session_sandbox import PastSandbox, past_sandboxes
+from htcdaskgateway.client.session_sandbox import PastSandbox, past_sandboxes, sandboxes_by_cluster
 from htcdaskgateway.condor.access import Access
-from htcdaskgateway.condor.schedd import Action, JobStatus, ObservedJob
+from htcdaskgateway.condor.schedd import Action, JobStatus, ObservedJob, Schedd
 from htcdaskgateway.errors import HTCDaskError
 from htcdaskgateway.threads import in_thread
 
@@ -77,15 +77,24 @@ def left_over(jobs: Sequence[ObservedJob], mine: Mine, before: frozenset[str]) -
 
 
 def suspects(jobs: Sequence[ObservedJob], mine: Mine) -> list[ObservedJob]:
-    """Jobs of this user's that belong to none of the clusters that there are."""
-    return [
-        job
-        for job in jobs
-        if job.user == mine.user
-        and job.cluster_name
-        and job.cluster_name not in mine.clusters
-        and job.status not in ENDING
-    ]
+    """Jobs of this user's that belong to none of the clusters that there are, and have not ended."""
+    return [job for job in jobs if _nobodys(job, mine) and job.status not in ENDING]
+
+
+def unfetched(jobs: Sequence[ObservedJob], mine: Mine) -> dict[str, list[str]]:
+    """Ids of jobs, by their cluster, that have ended and keep output and secrets in the schedd's spool. Pure.
+
+    They would wait a day for somebody to fetch it.
+    """
+    waiting = (job for job in jobs if job.fetchable and _nobodys(job, mine))
+    found: dict[str, list[str]] = {}
+    for job in islice(waiting, MOST_JOBS):
+        found.setdefault(job.cluster_name, []).append(job.job_id)
+    return found
+
+
+def _nobodys(job: ObservedJob, mine: Mine) -> bool:
+    return job.user == mine.user and job.cluster_name != "" and job.cluster_name not in mine.clusters
 
 
 class Leftovers:
@@ -128,13 +137,28 @@ class Leftovers:
         schedd = self._access.schedd(name)  # not one that orders go to: those learn where they are
         try:
             jobs = await schedd.query(mine.gateway)
-            if suspects(jobs, mine):
+            if suspects(jobs, mine) or unfetched(jobs, mine):
                 now = await self._now(mine)
                 ids = left_over(jobs, now, self._before.get(name, frozenset()))
                 self._before[name] = frozenset(job.job_id for job in suspects(jobs, now))
-                await schedd.act(Action.REMOVE, ids)
+                with contextlib.suppress(*TROUBLE):
+                    await schedd.act(Action.REMOVE, ids)
+                await self._clean_spool(schedd, unfetched(jobs, now))
         finally:
             await schedd.close()
+
+    async def _clean_spool(self, schedd: Schedd, waiting: Mapping[str, list[str]]) -> None:
+        """Bring output back once, where its sandbox is still there, and let the jobs leave the queue."""
+        if not waiting:
+            return
+        places = await in_thread(partial(sandboxes_by_cluster, self._root), FILES_SECONDS)
+        for cluster, ids in waiting.items():
+            fetched: list[str] = []
+            if cluster in places:
+                with contextlib.suppress(*TROUBLE):
+                    fetched = await schedd.fetch(ids, str(places[cluster]))
+            if lost := [job_id for job_id in ids if job_id not in fetched]:
+                await schedd.act(Action.REMOVE, lost)
 
     async def _now(self, mine: Mine) -> Mine:
         """Ask again, after jobs or files were seen: the gateway knows by now what they belong to."""

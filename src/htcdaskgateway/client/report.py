@@ -36,6 +36,8 @@ class WorkersReport:
         Of one worker, memory in bytes; 0: not known.
     image : str
         Image reference of scheduler and workers; empty: none, or not known.
+    lacks_session : bool
+        Sessions of its owner submit for this cluster, and the gateway knows of none that is there now.
     """
 
     revision: int
@@ -48,13 +50,15 @@ class WorkersReport:
     cores: int = 0
     memory: int = 0
     image: str = ""
+    lacks_session: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WorkersReport:
         workers = tuple(WorkerRecord.from_json(record) for record in data["workers"])
         plain = ("revision", "status", "count", "maximum", "gave_up", "problem")
         more = {name: data[name] for name in ("cores", "memory", "image") if data.get(name)}
-        return cls(**{name: data[name] for name in plain}, workers=workers, **more)
+        lacks = data.get("submitter") == "session" and data.get("session") is None
+        return cls(**{name: data[name] for name in plain}, workers=workers, lacks_session=lacks, **more)
 
     @property
     def has_ended(self) -> bool:

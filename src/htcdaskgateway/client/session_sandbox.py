@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import grp
 import os
 import posixpath
 import pwd
@@ -11,7 +12,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -170,8 +171,15 @@ class SessionSandbox(Sandbox):
         except OSError:
             return
 
-    def clean(self, now: float | None = None) -> list[Path]:
+    def clean(self, live: Collection[str], now: float | None = None) -> list[Path]:
         """Remove old sandboxes beside this one, which are ours by their marker; never fails.
+
+        Parameters
+        ----------
+        live : collection of str
+            Clusters that there are: no session may have been there for long, and their jobs need the files.
+        now : float, optional
+            Seconds since the epoch.
 
         Returns
         -------
@@ -183,7 +191,9 @@ class SessionSandbox(Sandbox):
         oldest = (time.time() if now is None else now) - self.days * 86400
         removed = []
         for path in _sandboxes(self.path.parent):
-            if path != self.path and (newest := _newest(path)) is not None and newest < oldest:
+            if path == self.path or _cluster_of(path) in live:
+                continue
+            if (newest := _newest(path)) is not None and newest < oldest:
                 shutil.rmtree(path, ignore_errors=True)  # follows no links
                 removed.append(path)
         return [path for path in removed if not path.exists()]
@@ -212,10 +222,19 @@ def past_sandboxes(root: Path, gateway: str, user: str) -> list[PastSandbox]:
     found = []
     for path in _sandboxes(root):
         if any(os.path.lexists(path / name) for name in SECRETS):
-            cluster = (end_of(path / MARKER, 200) or "").strip()
+            cluster = _cluster_of(path)
             if cluster and names <= set((end_of(path / SUBMIT_DESCRIPTION, MOST_TEXT) or "").splitlines()):
                 found.append(PastSandbox(path, cluster))
     return found
+
+
+def sandboxes_by_cluster(root: Path) -> dict[str, Path]:
+    """Sandboxes of the user's in this directory; never fails."""
+    return {cluster: path for path in _sandboxes(root) if (cluster := _cluster_of(path))}
+
+
+def _cluster_of(path: Path) -> str:
+    return (end_of(path / MARKER, 200) or "").strip()
 
 
 def check_parents(path: Path) -> None:
@@ -224,7 +243,7 @@ def check_parents(path: Path) -> None:
     Raises
     ------
     SandboxError
-        One of its parents belongs to somebody else, or everybody may write to it and it is not sticky.
+        One of its parents belongs to somebody else, or others may write to it and it is not sticky.
     """
     trusted = {0, os.geteuid(), *_strangers()}
     for parent in path.resolve().parents:
@@ -232,11 +251,27 @@ def check_parents(path: Path) -> None:
             found = parent.stat()
         except FileNotFoundError:  # to be made
             continue
-        open_to_all = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
-        if found.st_uid not in trusted or open_to_all:
-            whose = f"{parent} is uid {found.st_uid}'s, of mode {found.st_mode & 0o7777:04o}"
-            wanted = "yours or root's, and not writable by everybody unless sticky"
-            raise SandboxError(str(path), f"others could replace it: {whose}, and it has to be {wanted}")
+        if found.st_uid not in trusted or _open_to_others(found):
+            whose = f"{parent} is uid {found.st_uid}'s and gid {found.st_gid}'s"
+            wanted = "yours or root's, and writable by nobody else unless sticky"
+            words = f"{whose}, of mode {found.st_mode & 0o7777:04o}, and it has to be {wanted}"
+            raise SandboxError(str(path), f"others could replace it: {words}")
+
+
+def _open_to_others(found: os.stat_result) -> bool:
+    if found.st_mode & stat.S_ISVTX:
+        return False
+    by_group = bool(found.st_mode & stat.S_IWGRP) and not is_private_group(found.st_gid)
+    return by_group or bool(found.st_mode & stat.S_IWOTH)
+
+
+def is_private_group(gid: int) -> bool:
+    """Whether nobody but this account and root is in a group: many systems make one for each account."""
+    try:
+        members = {*grp.getgrgid(gid).gr_mem, *(one.pw_name for one in pwd.getpwall() if one.pw_gid == gid)}
+    except KeyError:  # a group without a name: nobody knows who is in it
+        return False
+    return members <= {user_name(), "root"}
 
 
 def _strangers() -> set[int]:

@@ -10,23 +10,24 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 from dask_gateway.client import cleanup_lingering_clusters
 
 from htcdaskgateway.client.carry_out import carry_out
 from htcdaskgateway.client.condor_access import configured_access
-from htcdaskgateway.client.conversation import DONE, SUBMITTER, Conversation, TooLargeError, one_line
+from htcdaskgateway.client.conversation import DONE, SUBMITTER, Conversation, one_line
 from htcdaskgateway.client.credential_delivery import Delivery, scheduler_of
 from htcdaskgateway.client.leftovers import Leftovers
 from htcdaskgateway.client.own_process import has_ended, this_process
-from htcdaskgateway.client.session_credentials import LOOK_PERIOD, SessionCredentials
+from htcdaskgateway.client.session_credentials import SessionCredentials
 from htcdaskgateway.client.session_place import FILES_TIMEOUT, SessionPlace
+from htcdaskgateway.client.session_requests import ask_mine, poll
 from htcdaskgateway.client.session_sandbox import SessionSandbox, user_name
+from htcdaskgateway.client.upkeep import keep_clean, keep_credentials, keep_files, remove_secrets
 from htcdaskgateway.condor.access import Access
 from htcdaskgateway.threads import in_thread
 
@@ -36,10 +37,7 @@ if TYPE_CHECKING:
 FINISH_SECONDS = 30.0  # that the gateway may take to end the jobs of a cluster that was shut down
 EXIT_SECONDS = 4.0  # that the end of Python waits; a notebook's server kills its kernel after 5
 CLOSE_SECONDS = 10.0  # for schedds and files, when all is said
-CLEAN_SECONDS = 120.0
 WATCHER = "watcher"
-KEEP_PERIOD = 3600.0  # seconds between two marks that the sandbox is in use
-FIRST_LOOK = 2.0  # seconds after which what is left over is looked for: orders go first
 EXIT_GRACE = 2.0  # seconds of these in which jobs of a cluster that was shut down may end by themselves
 
 _running: weakref.WeakSet[Submitter] = weakref.WeakSet()
@@ -108,8 +106,8 @@ class Submitter:
         self._stopped = False
         self._leave_after: float | None = None
         self._why_ended = ""
-        # A daemon: neither a notebook nor Python itself waits for what hangs.
-        self._thread = threading.Thread(target=self._main, daemon=True, name=f"htcdask-submitter-{cluster}")
+        self._ending = False  # what `end` says from now on comes too late for the thread
+        self._thread = self._new_thread(self._main)
 
     def start(self) -> None:
         if not _running:
@@ -117,6 +115,10 @@ class Submitter:
             atexit.register(_at_exit)
         _running.add(self)
         self._thread.start()
+
+    def _new_thread(self, main: Callable[[], None]) -> threading.Thread:
+        # A daemon: neither a notebook nor Python itself waits for what hangs.
+        return threading.Thread(target=main, daemon=True, name=f"htcdask-submitter-{self.cluster}")
 
     @property
     def role(self) -> str:
@@ -138,6 +140,23 @@ class Submitter:
         while not self.role and self.alive and time.monotonic() < end:  # noqa: ASYNC110 - of another thread
             await asyncio.sleep(0.02)
         return bool(self.role) and self.alive
+
+    async def attach_again(self, seconds: float) -> None:
+        """Let the gateway hear of this session now: it was restarted, or this machine slept.
+
+        Returns when it has, after so many seconds at the latest. May be called in any event loop.
+        """
+        with self._lock:
+            loop, conversation = self._loop, self._conversation
+        if loop is None or conversation is None or not self.alive:
+            return
+        before, end = conversation.heard, time.monotonic() + seconds
+        try:
+            loop.call_soon_threadsafe(conversation.poll_again)
+        except RuntimeError:  # it has ended meanwhile
+            return
+        while conversation.heard == before and self.alive and time.monotonic() < end:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
 
     async def check_credentials(self) -> None:
         """See whether jobs could be submitted now; nothing, if another session submits.
@@ -161,8 +180,26 @@ class Submitter:
             another session may take over, and its jobs stay.
         """
         with self._lock:
+            late = stopped and not self._stopped and self._ending
             self._stopped = self._stopped or stopped
+        if late:
+            self._end_late()
         self.hurry(FINISH_SECONDS if stopped else 0.0)
+
+    def _end_late(self) -> None:
+        """What the thread would have done, had it known that the cluster is shut down before it ended."""
+        before = self._thread
+
+        def clear() -> None:
+            before.join(3 * CLOSE_SECONDS)
+            self._main()
+
+        self._thread = self._new_thread(clear)
+        try:
+            self._thread.start()
+        except RuntimeError:  # Python ends, and starts no more threads; the next session removes the jobs
+            self._thread = before
+            self.sandbox.remove_secrets()
 
     def hurry(self, seconds: float) -> None:
         """Python ends: what was to take longer is begun after so many seconds."""
@@ -183,13 +220,17 @@ class Submitter:
             asyncio.run(self._run())
         except Exception as error:  # noqa: BLE001 - told by `trouble`, and not in the middle of a notebook
             self._why_ended = f"The submitter of this session ended: {one_line(error)}"
+            self._ending = True
 
     async def _run(self) -> None:
+        if self._ending:  # there was a thread before
+            await self._clear()
+            return
         from htcdaskgateway.client.gateway import HTCGateway
 
         gateway = HTCGateway(**self._settings)
         conversation = Conversation(
-            partial(self._post, gateway), self._carry_out, self.about, has_ended=has_ended
+            partial(poll, gateway, self.cluster), self._carry_out, self.about, has_ended=has_ended
         )
         with self._lock:
             self._loop, self._conversation = asyncio.get_running_loop(), conversation
@@ -201,8 +242,13 @@ class Submitter:
             self._place.renew_x509,
             partial(scheduler_of, gateway, self.cluster),
         )
-        leftovers = Leftovers(self.access, self.sandbox.path.parent, partial(self._ask_mine, gateway))
-        keepers = (self._keep_files(), self._keep_clean(leftovers), self._keep_credentials(delivery))
+        ask = partial(ask_mine, gateway)
+        leftovers = Leftovers(self.access, self.sandbox.path.parent, ask)
+        keepers = [keep_files(self.sandbox, ask), keep_clean(leftovers)]
+        if self._credentials is not None:
+            keepers.append(
+                keep_credentials(self._credentials, self.sandbox, delivery, lambda: self.role == SUBMITTER)
+            )
         keeping = [asyncio.ensure_future(keeper) for keeper in keepers]
         try:
             await conversation.run()
@@ -212,14 +258,21 @@ class Submitter:
             await asyncio.wait(keeping)
             if self._credentials is not None:
                 self._credentials.close()
-            if self._stopped and conversation.role != DONE:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._remove_jobs(), CLOSE_SECONDS)
-            if self._stopped or (conversation.role == DONE and not conversation.trouble):
-                await self._remove_secrets()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._place.close(), CLOSE_SECONDS)
+            await self._clear()
             await gateway.close()
+
+    async def _clear(self) -> None:
+        """Remove jobs, unless the gateway has seen to them, and secrets of a cluster that was shut down."""
+        with self._lock:
+            self._ending, stopped = True, self._stopped
+        settled = self.role == DONE and not self.trouble
+        if stopped and not settled:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._remove_jobs(), CLOSE_SECONDS)
+        if stopped or settled:
+            await remove_secrets(self.sandbox, CLOSE_SECONDS)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._place.close(), CLOSE_SECONDS)
 
     async def _carry_out(self, order: Mapping[str, Any]) -> dict[str, Any]:
         if order.get("op") == "query":
@@ -233,57 +286,6 @@ class Submitter:
             ids = [job["job_id"] for job in found]
             await carry_out({**self._query, "op": "act", "action": "remove", "job_ids": ids}, self._place)
 
-    async def _post(self, gateway: HTCGateway, body: dict[str, Any]) -> object:
-        url = f"{gateway.address}/api/v1/clusters/{self.cluster}/session"
-        try:
-            answer = await gateway._request("POST", url, json=body)
-        except aiohttp.ClientResponseError as error:
-            if error.status == 413:
-                raise TooLargeError(error.message) from error
-            raise
-        told: object = await answer.json()
-        return told
-
-    async def _keep_files(self) -> None:
-        """Remove sandboxes of the past, and keep this one from being taken for one."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await in_thread(self.sandbox.clean, CLEAN_SECONDS)
-        while True:
-            await asyncio.sleep(KEEP_PERIOD)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await in_thread(self.sandbox.keep, CLEAN_SECONDS)
-
-    async def _keep_clean(self, leftovers: Leftovers) -> None:
-        """Remove what clusters without a session have left, now and every hour."""
-        await asyncio.sleep(FIRST_LOOK)
-        while True:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(leftovers.clean(), CLEAN_SECONDS)
-            await asyncio.sleep(KEEP_PERIOD)
-
-    @staticmethod
-    async def _ask_mine(gateway: HTCGateway) -> object:
-        told: object = await (await gateway._request("GET", f"{gateway.address}/api/v1/mine")).json()
-        return told
-
-    async def _keep_credentials(self, delivery: Delivery) -> None:
-        """Give jobs and workers what the user renews."""
-        credentials = self._credentials
-        while credentials is not None:
-            await asyncio.sleep(LOOK_PERIOD)
-            if self.role == SUBMITTER:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    look = partial(credentials.renew, self.sandbox.path)
-                    await delivery.deliver(await in_thread(look, FILES_TIMEOUT))
-
-    async def _remove_secrets(self) -> None:
-        try:
-            await in_thread(self.sandbox.remove_secrets, CLOSE_SECONDS)
-        except asyncio.TimeoutError:
-            return
-        except RuntimeError:  # Python ends, and starts no more threads
-            self.sandbox.remove_secrets()
-
 
 def _version() -> str:
     try:
@@ -295,7 +297,8 @@ def _version() -> str:
 def _at_exit() -> None:
     """Close the clusters, as dask-gateway does after us, and then give the submitters a few seconds."""
     submitters = list(_running)
-    if not any(submitter.alive for submitter in submitters):
+    # Of a thread that has ended in trouble, jobs and secrets are there still, if its cluster is closed now.
+    if not any(submitter.alive or submitter.trouble for submitter in submitters):
         return
     cleanup_lingering_clusters()
     end = time.monotonic() + EXIT_SECONDS

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
+from htcdaskgateway.condor.autoformat import ads_of
 from htcdaskgateway.condor.bindings_calls import BindingsCalls
 from htcdaskgateway.condor.choice import SCHEDD_ATTRIBUTES, ScheddLoad, load_of
 from htcdaskgateway.condor.errors import CollectorUnavailableError, IdentityRefusedError
@@ -88,19 +88,7 @@ class ToolsCollector:
         if output.code:
             self._calls.fail_if_stranger(output.words)
             raise CollectorUnavailableError(self._calls.pool, output.words)
-        rows = [line.split("\t") for line in output.stdout.splitlines()]
-        return [load_of(_values(row)) for row in rows if len(row) == len(SCHEDD_ATTRIBUTES)]
+        return [load_of(ad) for ad in ads_of(output.stdout, SCHEDD_ATTRIBUTES)]
 
     async def close(self) -> None:
         self._calls.close()
-
-
-def _values(row: Sequence[str]) -> dict[str, Any]:
-    """Read values as ClassAds write them, which JSON does too, but for the undefined."""
-    values: dict[str, Any] = {}
-    for name, text in zip(SCHEDD_ATTRIBUTES, row, strict=True):
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            continue
-    return values

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import shutil
-import signal
-import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import Any
 
+from htcdaskgateway.condor.job_process import JobProcess, Program
 from htcdaskgateway.condor.quoting import classad_text, expand
 from htcdaskgateway.condor.schedd import Action, EndedJob, JobStatus, ObservedJob, SubmitDescription
 from htcdaskgateway.errors import ConfigurationError, SubmitRefusedError
@@ -24,24 +21,12 @@ _REMEMBERED = 10_000  # jobs of which `ended` knows
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
-@dataclass(frozen=True)
-class Program:
-    """What a job runs, read from its submit commands."""
-
-    executable: Path
-    arguments: tuple[str, ...]
-    sandbox: Path
-    inputs: tuple[Path, ...]
-    output: Path
-    error: Path
-
-
 @dataclass
 class _Job:
     gateway: str
     program: Program
     observed: ObservedJob
-    process: asyncio.subprocess.Process | None = None
+    process: JobProcess | None = None
     ending: Action | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -102,7 +87,9 @@ class ProcessSchedd:
                 since=time.time(),
             )
             gateway = _attribute(commands, "+HTCDaskGateway", worker)
-            self._jobs[observed.job_id] = _Job(gateway, _program(commands, worker, observed.job_id), observed)
+            self._jobs[observed.job_id] = _Job(
+                gateway, Program.of(commands, worker, observed.job_id), observed
+            )
             ids.append(observed.job_id)
         self._fill_slots()
         return ids
@@ -122,9 +109,9 @@ class ProcessSchedd:
                 if not held:
                     continue
                 self._set(job, JobStatus.IDLE)
-            elif job.task is not None:
+            elif job.process is not None:
                 job.ending = action
-                self._end(job.process)
+                job.process.end()
                 if action is Action.REMOVE:
                     self._set(job, JobStatus.REMOVED)
             elif action is Action.REMOVE:
@@ -155,50 +142,20 @@ class ProcessSchedd:
         idle = [job for job in self._jobs.values() if job.observed.status is JobStatus.IDLE and not job.task]
         for job in idle[: max(free, 0)] if not self._closed else []:
             self._set(job, JobStatus.RUNNING, host=os.uname().nodename)
-            job.task = asyncio.create_task(self._run(job))
+            job.process = JobProcess(job.program, self._environment, self._kill_after)
+            job.task = asyncio.create_task(self._run(job, job.process))
 
-    async def _run(self, job: _Job) -> None:
-        scratch = Path(tempfile.mkdtemp(prefix="htcdask-job-"))  # 0700
+    async def _run(self, job: _Job, process: JobProcess) -> None:
         code: int | None = None
         try:
-            for file in job.program.inputs:
-                shutil.copyfile(file, scratch / file.name, follow_symlinks=True)
-                (scratch / file.name).chmod(0o600)
-            code = await self._process(job, scratch)
+            code = await process.run()
         except OSError as error:
             if job.ending is None:
-                self._hold(job, *_why_held(job.program, error))
+                self._hold(job, *job.program.why_held(error))
         finally:
             job.task = job.process = None
-            shutil.rmtree(scratch, ignore_errors=True)
             self._settle(job, code)
             self._fill_slots()
-
-    async def _process(self, job: _Job, scratch: Path) -> int:
-        program = job.program
-        with _private(program.output) as output, _private(program.error) as error:
-            process = job.process = await asyncio.create_subprocess_exec(
-                program.executable,
-                *program.arguments,
-                cwd=scratch,
-                env={**self._environment, "TMPDIR": str(scratch)},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=error,
-                start_new_session=True,
-            )
-        if job.ending is not None:  # meant while it was being started
-            self._end(process)
-        try:
-            return await process.wait()
-        finally:
-            _signal_group(process.pid, signal.SIGKILL)  # what it has left behind
-
-    def _end(self, process: asyncio.subprocess.Process | None) -> None:
-        """Ask a job to end, and make it: SIGTERM, later SIGKILL."""
-        if process is not None:
-            _signal_group(process.pid, signal.SIGTERM)
-            asyncio.get_running_loop().call_later(self._kill_after, _kill_if_alive, process)
 
     def _settle(self, job: _Job, code: int | None) -> None:
         """Say what became of a job whose process is no more."""
@@ -211,9 +168,9 @@ class ProcessSchedd:
             exit_code, exit_signal = (None, -code) if code < 0 else (code, None)
             self._leave(job, EndedJob(job_id, JobStatus.COMPLETED, exit_code, exit_signal))
 
-    def _set(self, job: _Job, status: JobStatus, **changes: object) -> None:
-        fresh = {"host": "", "hold_code": 0, "hold_subcode": 0, "hold_reason": "", **changes}
-        job.observed = replace(job.observed, status=status, since=time.time(), **fresh)  # type: ignore[arg-type]
+    def _set(self, job: _Job, status: JobStatus, **changes: Any) -> None:
+        fresh: dict[str, Any] = {"host": "", "hold_code": 0, "hold_subcode": 0, "hold_reason": "", **changes}
+        job.observed = replace(job.observed, status=status, since=time.time(), **fresh)
 
     def _hold(self, job: _Job, reason: str, code: int, subcode: int) -> None:
         self._set(job, JobStatus.HELD, hold_reason=reason, hold_code=code, hold_subcode=subcode)
@@ -227,43 +184,3 @@ class ProcessSchedd:
 
 def _attribute(commands: Mapping[str, str], name: str, worker: str) -> str:
     return classad_text(expand(commands.get(name, '""'), worker))
-
-
-def _program(commands: Mapping[str, str], worker: str, job_id: str) -> Program:
-    sandbox = Path(expand(commands["initialdir"], worker))
-
-    def file(command: str, default: str) -> Path:
-        return sandbox / expand(commands.get(command, default), worker)
-
-    inputs = expand(commands.get("transfer_input_files", ""), worker).split(",")
-    return Program(
-        executable=file("executable", ""),
-        arguments=tuple(expand(commands.get("arguments", ""), worker, job_id).split()),
-        sandbox=sandbox,
-        inputs=tuple(sandbox / name.strip() for name in inputs if name.strip()),
-        output=file("output", os.devnull),
-        error=file("error", os.devnull),
-    )
-
-
-def _private(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    """Send a signal to all processes of a job, whose group its first one leads."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, number)
-
-
-def _kill_if_alive(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        _signal_group(process.pid, signal.SIGKILL)
-
-
-def _why_held(program: Program, error: OSError) -> tuple[str, int, int]:
-    """Give hold reason, code and subcode as HTCondor numbers them."""
-    words = f"{error.strerror}: {error.filename}"
-    if Path(str(error.filename)) in program.inputs:
-        return f"Transfer input files failure: {words}", 13, error.errno or 0
-    return f"Failed to execute the job: {words}", 6, error.errno or 0

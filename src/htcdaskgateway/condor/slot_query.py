@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from htcdaskgateway.condor.access import Access
+from htcdaskgateway.condor.autoformat import ads_of
 from htcdaskgateway.condor.bindings_calls import BindingsCalls
 from htcdaskgateway.condor.errors import CollectorUnavailableError, IdentityRefusedError
 from htcdaskgateway.condor.need import Need
@@ -49,8 +49,7 @@ class _Tools:
         if output.code:
             self._calls.fail_if_stranger(output.words)
             raise ScheddUnavailableError("", output.words)
-        rows = [line.split("\t") for line in output.stdout.splitlines()]
-        return [_values(attributes, row) for row in rows if len(row) == len(attributes)]
+        return ads_of(output.stdout, attributes)
 
     async def close(self) -> None:
         self._calls.close()
@@ -90,14 +89,3 @@ class SlotsUnknownError(CollectorUnavailableError):
         super().__init__(pool, words)
         self.sentence = f"The collector {pool or '(default)'} cannot be asked for its slots."
         self.remedy = f"condor_status {f'-pool {pool} ' if pool else ''}shows what it says."
-
-
-def _values(attributes: Sequence[str], row: Sequence[str]) -> dict[str, Any]:
-    """Read values as ClassAds write them, which JSON does too, but for the undefined."""
-    values: dict[str, Any] = {}
-    for name, text in zip(attributes, row, strict=True):
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            continue
-    return values

@@ -153,6 +153,18 @@ class VOMissingError(CredentialError):
         )
 
 
+class NoMoreProxiesError(CredentialError):
+    """The X.509 proxy allows that no other is made from it, which HTCondor does for each job."""
+
+    def __init__(self, about: About, command: str) -> None:
+        self.about = about
+        super().__init__(
+            f"The {about.kind} {shown(about.place)} cannot be delegated to jobs: its path length is 0.",
+            about.facts(),
+            f"{_new_one(about.kind, command)}, without a path length",
+        )
+
+
 class CredentialEndsSoonError(CredentialError):
     """The credential that running jobs have ends soon."""
 

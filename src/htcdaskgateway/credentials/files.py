@@ -42,7 +42,7 @@ class FileIdentity:
 def identify(path: str) -> FileIdentity | None:
     """Say which file is there now; None if there is none that can be seen."""
     try:
-        return FileIdentity.of(os.stat(path))  # noqa: PTH116
+        return FileIdentity.of(os.stat(path))  # noqa: PTH116 - Path refuses what the kernel would
     except (OSError, ValueError):
         return None
 

@@ -12,6 +12,7 @@ from htcdaskgateway.credentials.errors import (
     CredentialMissingError,
     CredentialNotYetValidError,
     CredentialTooShortError,
+    NoMoreProxiesError,
     VOMissingError,
 )
 from htcdaskgateway.credentials.tokens import BearerToken
@@ -139,6 +140,13 @@ def judge(
         return CredentialExpiredError(about, now, command)
     if isinstance(credential, X509Proxy) and rule.vo and rule.vo not in credential.vos:
         return VOMissingError(about, rule.vo, credential.note, command)
+    # HTCondor delegates it all the same, and what the jobs have then no service accepts.
+    if (
+        isinstance(credential, X509Proxy)
+        and credential.path_length is not None
+        and credential.path_length <= 0
+    ):
+        return NoMoreProxiesError(about, command)
     if left < rule.minimum:
         return CredentialTooShortError(about, now, rule.minimum, command)
     return None

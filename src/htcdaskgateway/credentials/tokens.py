@@ -70,10 +70,10 @@ class BearerToken:
 def token_files(environ: Mapping[str, str], uid: int) -> Iterator[str]:
     """Name the files that may hold a user's token, in the order of discovery."""
     if named := environ.get(FILE_VARIABLE):
-        yield os.path.abspath(named)  # noqa: PTH100
+        yield os.path.abspath(named)  # noqa: PTH100 - Path has none that follows no link
     if runtime := environ.get("XDG_RUNTIME_DIR"):
-        yield os.path.join(os.path.abspath(runtime), f"bt_u{uid}")  # noqa: PTH100, PTH118
-    yield f"/tmp/bt_u{uid}"  # noqa: S108
+        yield os.path.join(os.path.abspath(runtime), f"bt_u{uid}")  # noqa: PTH100, PTH118 - likewise
+    yield f"/tmp/bt_u{uid}"  # noqa: S108 - where WLCG has it
 
 
 @drop_frames

@@ -13,9 +13,9 @@ TOKEN = "bearer token"  # noqa: S105 - the kind's name
 # What mends a credential, unless the site says otherwise. `{vo}` is replaced, and `{out}` by where it is
 # to be written if that is not the usual place: a terminal need not have the notebook's environment.
 X509_MEND = "voms-proxy-init -voms {vo} -valid 192:00{out}"
-TOKEN_MEND = "htgettoken"  # noqa: S105
+TOKEN_MEND = "htgettoken"  # noqa: S105 - a program
 
-_USUAL = re.compile(r"/tmp/x509up_u\d+")  # noqa: S108
+_USUAL = re.compile(r"/tmp/x509up_u\d+")  # noqa: S108 - where grid tools put it
 
 # A certificate of another machine may be this much ahead of our clock: as VOMS and Globus allow.
 CLOCK_SKEW = 300.0

@@ -94,7 +94,7 @@ class X509Proxy:
 
 def find_x509(environ: Mapping[str, str], uid: int) -> str:
     """Say where a user's X.509 proxy is looked for; nothing need be there."""
-    return os.path.abspath(environ.get(VARIABLE) or f"/tmp/x509up_u{uid}")  # noqa: PTH100, S108
+    return os.path.abspath(environ.get(VARIABLE) or f"/tmp/x509up_u{uid}")  # noqa: PTH100, S108 - as in tokens
 
 
 @drop_frames

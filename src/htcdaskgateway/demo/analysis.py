@@ -32,7 +32,7 @@ def invariant_mass(pt: Any, eta: Any, phi: Any, mass: Any) -> Floats:
     px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
     energy = np.sqrt(px**2 + py**2 + pz**2 + mass**2)
     squared = energy.sum(0) ** 2 - px.sum(0) ** 2 - py.sum(0) ** 2 - pz.sum(0) ** 2
-    return np.sqrt(np.maximum(squared, 0.0))  # type: ignore[no-any-return]
+    return np.sqrt(np.maximum(squared, 0.0))  # type: ignore[no-any-return]  # so numpy says
 
 
 def peak_counts(masses: Floats, centre: float, width: float) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -26,11 +26,11 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
 
 
 @contextmanager
-def _handled_by(handler: object) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only that one has handlers
         yield
         return
-    before = {number: signal.signal(number, handler) for number in ENDING}  # type: ignore[arg-type]
+    before = {number: signal.signal(number, handler) for number in ENDING}
     try:
         yield
     finally:

@@ -39,7 +39,7 @@ _NEAREST_SECONDS = 5.0
 def own_root(*given: str) -> str:
     """Give the first image root that is not empty, or the default; ``~`` is a person's home."""
     root = next(filter(None, given), DEFAULT_ROOT)
-    return root if "\0" in root else os.path.expanduser(root)  # noqa: PTH111, Path's raises
+    return root if "\0" in root else os.path.expanduser(root)  # noqa: PTH111 - Path's raises
 
 
 class ImageCatalogue:

@@ -34,13 +34,13 @@ _START = "import sys; exec(sys.argv[1])"
 _QUESTION = f"""
 import json, os, platform, re, shutil, sys
 from importlib.metadata import distributions
-command = shutil.which("dask")
-if command and len(sys.argv) == 2:
+command = shutil.which(sys.argv[2])
+if command and len(sys.argv) == 3:
     with open(command, "rb") as file:
         first = file.readline(4096).split() or [b""]
     python = os.fsdecode(first[0][2:]) if first[0].startswith(b"#!") else ""
     if re.match("python[0-9.]*$", os.path.basename(python)) and os.access(python, os.X_OK):
-        os.execv(python, [python, "-c", {_START!r}, sys.argv[1], "again"])
+        os.execv(python, [python, "-c", {_START!r}, *sys.argv[1:], "again"])
 found = {{}}
 for one in distributions():
     name = one.metadata["Name"]
@@ -55,6 +55,7 @@ def ask_image(
     path: str | Path,
     packages: Collection[str] | None = None,
     *,
+    command: str = "dask",
     apptainer: str = "apptainer",
     timeout: float = 60.0,
 ) -> ImageContents:
@@ -66,6 +67,8 @@ def ask_image(
         The image path.
     packages : collection of str, optional
         Only these are given; without it, all.
+    command : str, optional
+        The program of the image whose Python it is: a name, or an absolute path.
     apptainer : str, optional
         The program.
     timeout : float, optional
@@ -77,14 +80,14 @@ def ask_image(
         With the last words of Apptainer or of the image; also where it prints more than 4 MiB.
     """
     image = str(path)
-    arguments = [apptainer, "exec", *_OPTIONS, image, "python3", "-c", _START, _QUESTION]
+    arguments = [apptainer, "exec", *_OPTIONS, image, "python3", "-c", _START, _QUESTION, command]
     said, complained = _run(arguments, image, timeout)
     answer = _answer(said)
     if answer is None:
         raise ImageUnusableError(image, f"its Python gives no answer: {_last_words(said, complained)}")
     wanted = None if packages is None else {normalized(name) for name in packages}
     versions = {"python": answer["python"]}
-    notes = [] if answer["dask"] else [absent("dask")]
+    notes = [] if answer["dask"] else [absent(command)]
     for name, version in sorted(answer["found"].items()):
         package = normalized(name)
         if not _NAME.fullmatch(package) or package == "python" or not (wanted is None or package in wanted):

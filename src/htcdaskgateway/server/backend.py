@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,22 @@ from cryptography.fernet import InvalidToken
 from dask_gateway_server import models
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
-from dask_gateway_server.utils import timestamp
 from sqlalchemy.exc import SQLAlchemyError
 
-from htcdaskgateway.errors import (
-    ConfigurationError,
-    HTCDaskError,
-    InvalidRequestError,
-    ScheddSilentError,
-)
-from htcdaskgateway.launchers.base import SchedulerSpec
+from htcdaskgateway.errors import ConfigurationError, HTCDaskError, InvalidRequestError
 from htcdaskgateway.sandbox import private_directory
-from htcdaskgateway.server import database
-from htcdaskgateway.server.heartbeat import Heartbeat
+from htcdaskgateway.server import database, housekeeping
+from htcdaskgateway.server.dashboard_routes import routes as dashboard_routes
+from htcdaskgateway.server.heartbeats import Heartbeats
 from htcdaskgateway.server.image_options import ImageRequests
-from htcdaskgateway.server.keeper import in_one_line
 from htcdaskgateway.server.keepers import Keepers
-from htcdaskgateway.server.orders import Orders
+from htcdaskgateway.server.liveness import Liveness
+from htcdaskgateway.server.reasons import in_one_line
 from htcdaskgateway.server.routes import routes
+from htcdaskgateway.server.scaling import Scaling, check_message
+from htcdaskgateway.server.scheduler import at_ports, scheduler_spec
 from htcdaskgateway.server.session_routes import routes as session_routes
+from htcdaskgateway.server.sessions import Sessions
 from htcdaskgateway.server.settings import HTCondorSettings
 from htcdaskgateway.server.slot_routes import SlotMatches
 from htcdaskgateway.server.slot_routes import routes as slot_routes
@@ -41,20 +36,8 @@ from htcdaskgateway.server.store import WorkerStore
 from htcdaskgateway.server.worker_options import WorkerRequests
 from htcdaskgateway.server.workers import jobs
 
-CLAIM_PERIOD = 10.0  # seconds between two looks whether the database is still ours alone
-SCHEDULER_WAIT = 10.0  # seconds that a scheduler may take to answer
-HEARTBEAT_WAIT = 5.0  # seconds; a scheduler sends one at once when its count changes
 CLEAR_TIMEOUT = 30.0  # seconds that the end of the gateway may wait for the queue, where clusters end with it
 LAST_LOOK = 30.0  # seconds that a cluster's end waits for HTCondor, or for its owner's session
-TOKEN_FILE = "./dask-gateway-token"  # noqa: S105 - with a slash, dask-gateway takes it for a path
-
-
-def check_message(msg: Mapping[str, Any]) -> None:
-    """Refuse what the scheduler could not make sense of: in JSON, and in Python, true is a number."""
-    for name in ("count", "minimum", "maximum"):
-        value = msg.get(name)
-        if value is not None and (type(value) is not int or value < 0):
-            raise PublicException(f"{name} must be a whole number of workers, not {value!r}.")
 
 
 class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
@@ -77,6 +60,7 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         app.add_routes(routes)
         app.add_routes(session_routes)
         app.add_routes(slot_routes)
+        app.add_routes(dashboard_routes)
         self.slot_matches = SlotMatches(self)
         app.on_shutdown.append(self._answer_who_waits)
         try:
@@ -99,12 +83,16 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         """Or their requests would hold up the end of the gateway."""
         for watch in self.store.watches():
             watch.touch()
-        self.keepers.dismiss_sessions()
+        self.sessions.dismiss()
 
     async def do_setup(self) -> None:
         self.store = WorkerStore(self.db, self.worker_start_failure_limit)
         gateway = self.instance or database.instance_id(self.db.db)
-        self.keepers = Keepers(self, gateway, self.store, self.log)
+        self.sessions = Sessions(self.session_lease, self.session_timeout)
+        self.keepers = Keepers(self, gateway, self.store, self.sessions, self.log)
+        self.scaling = Scaling(self.store, self.keepers, self.log)
+        self.liveness = Liveness(self, self.launcher, self.store)
+        self.heartbeats = Heartbeats(self, self.launcher, self.store, self.keepers)
         self.default_host = self.launcher.host
         self.launcher.check_ways(self.worker_contact, self.api_url)
         # What the site adds to every job is tried now, and not when the first user asks for workers.
@@ -112,9 +100,12 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         self.log.info("The jobs of this gateway carry HTCDaskGateway = %r", gateway)
         await self.launcher.open(gateway)
         self.keepers.start()
-        self.task_pool.spawn(self.clean_sandboxes_loop())
-        self.task_pool.spawn(self.sweep_schedulers_loop())
-        self.task_pool.spawn(self.check_claim_loop())
+        for work in (
+            housekeeping.clean_sandboxes(self, self.store, self.keepers),
+            housekeeping.sweep_schedulers(self, self.store, self.launcher),
+            housekeeping.keep_claim(self, self._claim),
+        ):
+            self.task_pool.spawn(work)
 
     async def cleanup(self) -> None:
         if hasattr(self, "session"):  # else setup() was refused, and there is nothing to end
@@ -140,43 +131,9 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         return str(await super().start_cluster(user, cluster_options))
 
     async def forward_message_to_scheduler(self, cluster: models.Cluster, msg: dict[str, Any]) -> None:
-        """Scale or adapt, as the user asked. A scale request whose jobs are refused changes nothing."""
         check_message(msg)
-        mine = self.db.get_cluster(cluster.name)
-        # One request at a time for a cluster; the others do not wait for its scheduler, which may hang.
-        async with self.store.watch(mine).scaling:
-            before = mine.count
-            self.store.try_again(mine)
-            await self._tell_scheduler(cluster, msg)  # first: it retires every worker above its count
-            if msg["op"] == "scale":
-                await self._follow_count(mine, msg["count"])
-                try:
-                    keeper = self.keepers.of(mine)
-                    async with keeper.lock:
-                        await keeper.submit(mine)
-                except ScheddSilentError as error:
-                    self.log.warning("Cluster %s: %s", mine.name, error)  # the keeper finds out
-                except HTCDaskError as error:
-                    await self._tell_scheduler(cluster, {"op": "scale", "count": before})
-                    await self._follow_count(mine, before)
-                    raise PublicException(in_one_line(error)) from error
-        self.keepers.kick(mine)
-
-    async def _tell_scheduler(self, cluster: models.Cluster, msg: dict[str, Any]) -> None:
-        try:
-            await asyncio.wait_for(super().forward_message_to_scheduler(cluster, msg), SCHEDULER_WAIT)
-        except asyncio.TimeoutError as error:
-            raise PublicException(
-                f"The scheduler of cluster {cluster.name} did not answer in {SCHEDULER_WAIT:g} s."
-            ) from error
-
-    async def _follow_count(self, cluster: Cluster, count: int) -> None:
-        """Wait for the heartbeat that has this count: the scheduler's word is the only one that counts."""
-        deadline = time.monotonic() + HEARTBEAT_WAIT
-        while cluster.count != count and (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.store.watch(cluster).changed.wait(), left)
-        self.store.match_count(cluster)
+        tell = partial(super().forward_message_to_scheduler, cluster)
+        await self.scaling.request(self.db.get_cluster(cluster.name), msg, tell)
 
     def problem(self, cluster: Cluster) -> str:
         """Why the cluster is not as it should be, in one sentence; empty if it is."""
@@ -186,17 +143,6 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         return self.store.watch(cluster).problem or (self.keepers.trouble(cluster) if waiting else "")
 
     # -- sessions ----------------------------------------------------------------------------------
-
-    def orders(self, cluster: Cluster) -> Orders:
-        """What the session that submits for a cluster is asked."""
-        return self.keepers.orders(cluster)
-
-    def session_of(self, cluster: Cluster) -> dict[str, str] | None:
-        """What the session that submits for a cluster says of itself; None: there is none."""
-        if self.submitter == "gateway":
-            return None
-        orders = self.orders(cluster)
-        return dict(orders.about) if orders.attached(time.monotonic()) else None
 
     def session_came(self, cluster: Cluster) -> None:
         """A session of the cluster's owner has the lease now."""
@@ -211,39 +157,15 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
     # -- schedulers --------------------------------------------------------------------------------
 
     def get_scheduler_command(self, cluster: Cluster) -> list[str]:
-        """As any other, at the launcher's ports."""
-        command, ports = list(super().get_scheduler_command(cluster)), self.launcher.ports
-        for option, value in {
-            "--port": str(ports.scheduler),
-            "--dashboard-address": f"{self.default_host}:{ports.dashboard}",
-            "--dg-api-address": f"{self.default_host}:{ports.api}",
-        }.items():
-            command[command.index(option) + 1] = value
-        return command
+        command = super().get_scheduler_command(cluster)
+        return at_ports(command, self.launcher.ports, self.default_host)
 
     async def do_start_cluster(self, cluster: Cluster) -> AsyncIterator[dict[str, Any]]:
         if cluster.state:  # an earlier gateway process ended while it started this one
             await self.launcher.stop(cluster.username, cluster.state)
         place = self.launcher.place(cluster.name)
         yield place
-        environment = {**self.get_scheduler_env(cluster), "DASK_GATEWAY_API_TOKEN": TOKEN_FILE}
-        certificate, key = self.get_tls_paths(cluster)
-        contents = {
-            certificate: cluster.tls_cert.decode(),
-            key: cluster.tls_key.decode(),
-            TOKEN_FILE: cluster.token,
-        }
-        spec = SchedulerSpec(
-            cluster.name,
-            cluster.username,
-            tuple(self.get_scheduler_command(cluster)),
-            environment,
-            contents,
-            image=self.image_of_scheduler(cluster.config.get("image", "")),
-            inherited=self.inherited_environment,
-            cores=cluster.config.scheduler_cores,
-            memory=cluster.config.scheduler_memory,
-        )
+        spec = scheduler_spec(self, cluster)
         try:
             way = await self.keepers.choose(cluster)
             state = await self.launcher.start(spec)
@@ -269,91 +191,16 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
             self.keepers.kick(cluster)
 
     async def check_clusters_loop(self) -> None:
-        """See whether the schedulers' processes live: sooner, and with a better reason, than heartbeats."""
-        checks: dict[str, asyncio.Future[None]] = {}
-        while True:
-            await asyncio.sleep(self.cluster_status_period)
-            checks = {name: check for name, check in checks.items() if not check.done()}
-            for cluster in self.db.active_clusters():
-                if cluster.name not in checks:  # one that hangs does not keep the others waiting
-                    checks[cluster.name] = self.task_pool.spawn(self._check_scheduler(cluster))
-
-    async def _check_scheduler(self, cluster: Cluster) -> None:
-        try:
-            reason = await self.launcher.failure(cluster.username, cluster.state)
-        except (HTCDaskError, OSError) as error:
-            self.log.warning("Cluster %s could not be checked: %s", cluster.name, error)
-            return
-        if reason:
-            self._fail(cluster, reason)
-
-    def _fail(self, cluster: Cluster, reason: str) -> None:
-        if cluster.target > JobStatus.RUNNING:
-            return
-        self.log.info("Cluster %s failed: %s", cluster.name, reason)
-        self.db.update_cluster(cluster, target=JobStatus.FAILED, state={**cluster.state, "reason": reason})
-        self.queue.put(cluster)
-        self.store.watch(cluster).touch()
+        await self.liveness.watch_processes()
 
     async def _check_timeouts(self) -> None:
         """Of clusters only: how long a worker may take is the keeper's business, and queue time is none."""
-        now = timestamp()
-        for cluster in list(self.db.active_clusters()):
-            if cluster.status == JobStatus.SUBMITTED:
-                if now - cluster.start_time > self.cluster_start_timeout * 1000:
-                    await self._fail_late(cluster)
-            elif cluster.status == JobStatus.RUNNING:
-                silent = (now - cluster.last_heartbeat) / 1000
-                if silent > self.cluster_heartbeat_timeout:
-                    self._fail(cluster, f"The scheduler has not been heard of for {silent:.0f} s.")
-
-    async def _fail_late(self, cluster: Cluster) -> None:
-        reason = f"The scheduler did not start in {self.cluster_start_timeout:g} s."
-        with contextlib.suppress(HTCDaskError, OSError):
-            reason = f"{reason} {await self.launcher.delay(cluster.username, cluster.state)}".strip()
-        if cluster.status == JobStatus.SUBMITTED:
-            self._fail(cluster, reason)
+        await self.liveness.check_heartbeats()
 
     async def on_cluster_heartbeat(self, cluster_name: str, msg: Mapping[str, Any]) -> None:
         cluster = self.db.get_cluster(cluster_name)
-        if cluster is None or cluster.target > JobStatus.RUNNING:
-            return
-        try:
-            beat = Heartbeat.from_json(
-                msg, self.store.names(cluster), cluster.config.get("cluster_max_workers")
-            )
-            if addresses := self.launcher.addresses(cluster.state):
-                beat = beat.at(addresses)
-            else:
-                beat.check_addresses(self.launcher.host)
-        except (ValueError, KeyError, TypeError) as error:
-            raise PublicException(f"This is no heartbeat: {error}") from error
-        cluster.last_heartbeat = timestamp()
-        update: dict[str, Any] = {} if beat.count == cluster.count else {"count": beat.count}
-        if cluster.status != JobStatus.RUNNING:
-            update.update(beat.addresses)
-        if update:
-            self.db.update_cluster(cluster, **update)
-            self.queue.put(cluster)
-        news = self.store.follow(cluster, beat)
-        if cluster.status == JobStatus.RUNNING and self.store.match_count(cluster):
-            self.keepers.kick(cluster)
-        if news or update:
-            self.store.watch(cluster).touch()
-
-    async def sweep_schedulers_loop(self) -> None:
-        """Remove what is left of schedulers whose clusters have ended, also of an earlier gateway process."""
-
-        def is_live(name: str) -> bool:
-            cluster = self.db.get_cluster(name)
-            return cluster is not None and cluster.status < JobStatus.STOPPED
-
-        while True:
-            try:
-                await self.launcher.sweep(is_live)
-            except HTCDaskError as error:
-                self.log.warning("What schedulers have left is removed later. %s", error)
-            await asyncio.sleep(self.db_cleanup_period)
+        if cluster is not None and cluster.target <= JobStatus.RUNNING:
+            self.heartbeats.hear(cluster, msg)
 
     # -- workers -----------------------------------------------------------------------------------
 
@@ -376,27 +223,6 @@ class HTCondorBackend(ImageRequests, WorkerRequests, HTCondorSettings):
         cluster.ready.set()
         self.queue.put(cluster)
 
-    async def check_claim_loop(self) -> None:
-        """End this gateway where another one has its database: both would decide."""
-        while True:
-            await asyncio.sleep(CLAIM_PERIOD)
-            try:
-                await asyncio.to_thread(self._claim.check)
-            except SQLAlchemyError as error:
-                self.log.warning("The database cannot be asked: %s", error)
-            except ConfigurationError as error:
-                self.log.critical("%s This gateway ends.", error)
-                self.stop_clusters_on_shutdown = False  # they are the other one's
-                signal.raise_signal(signal.SIGTERM)
-                return
-
-    async def clean_sandboxes_loop(self) -> None:
-        """Remove the sandboxes of clusters when the database forgets them, and no others."""
-        known = set(self.db.name_to_cluster)
-        while True:
-            await asyncio.sleep(self.db_cleanup_period)
-            for name in known - set(self.db.name_to_cluster):
-                self.sandbox(name).remove()
-                self.store.forget(name)
-                await self.keepers.forget(name)
-            known = set(self.db.name_to_cluster)
+    def is_cluster_ready_to_close(self, cluster: Cluster) -> bool:
+        """Whatever became of its workers meanwhile, such as a submit that was answered late: no other end."""
+        return bool(cluster.status == JobStatus.CLOSING)

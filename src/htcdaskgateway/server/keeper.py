@@ -5,38 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from logging import Logger, LoggerAdapter
 from typing import Any
 
-from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
+from dask_gateway_server.backends.db_base import Cluster
 
-from htcdaskgateway.condor.schedd import Action, EndedJob, ObservedJob, Schedd, Settles, SubmitDescription
-from htcdaskgateway.condor.schedd import JobStatus as QueueStatus
-from htcdaskgateway.errors import (
-    CondorError,
-    ConfigurationError,
-    HTCDaskError,
-    InvalidRequestError,
-    SandboxError,
-    ScheddSilentError,
-    ScheddUnavailableError,
-    SubmitRefusedError,
-)
+from htcdaskgateway.condor.schedd import Action, JobStatus, ObservedJob, Schedd
+from htcdaskgateway.errors import CondorError, HTCDaskError
+from htcdaskgateway.server.endings import LastWords, find_endings
+from htcdaskgateway.server.looks import cases_of, outcome_of
+from htcdaskgateway.server.reasons import in_one_line
 from htcdaskgateway.server.session_schedd import NoSessionAttachedError
 from htcdaskgateway.server.store import WorkerStore
-from htcdaskgateway.server.verdicts import (
-    Do,
-    Limits,
-    Verdict,
-    judge,
-    to_remove,
-    waited_too_long,
-    why_it_ended,
-)
-
-MOST_WORDS = 100  # workers of one look whose logs are read
-Describe = Callable[[Cluster, Sequence[str]], SubmitDescription]
+from htcdaskgateway.server.submits import Describe, Submits
+from htcdaskgateway.server.unwanted import Unwanted
+from htcdaskgateway.server.verdicts import Do, Limits
 
 
 class Keeper:
@@ -68,7 +52,7 @@ class Keeper:
         store: WorkerStore,
         *,
         describe: Describe,
-        last_words: Callable[[Cluster, str], Awaitable[str]],
+        last_words: LastWords,
         limits: Limits,
         log: Logger | LoggerAdapter[Any],
         clusters: Callable[[], list[Cluster]] | None = None,
@@ -76,15 +60,15 @@ class Keeper:
         sandbox: Callable[[str], str] = lambda _: "",
     ) -> None:
         self.schedd, self.gateway, self.store = schedd, gateway, store
-        self.describe, self.last_words = describe, last_words
-        self.limits, self.log = limits, log
+        self.last_words, self.limits, self.log = last_words, limits, log
         self.clusters = clusters or store.running_clusters
         self.is_mine, self.sandbox = is_mine, sandbox
         self.lock = asyncio.Lock()  # a look at the queue never overlaps with a submit
         self.clean = False  # the last look showed no job
         self.trouble = ""  # why the queue was not seen the last time
         self.stopped = False
-        self._unwanted: dict[str, float] = {}
+        self._submits = Submits(schedd, gateway, store, describe, is_mine, log)
+        self._unwanted = Unwanted(limits.grace)
         self._kicked = asyncio.Event()
 
     def kick(self) -> None:
@@ -117,8 +101,7 @@ class Keeper:
             self._kicked.clear()
 
     def _pause(self, now: float) -> float:
-        due = [since + self.limits.grace - now for since in self._unwanted.values()]
-        return max(0.1, min([self.limits.period, *[seconds for seconds in due if seconds > 0]]))
+        return max(0.1, min([self.limits.period, *self._unwanted.seconds_left(now)]))
 
     async def round(self) -> None:
         """Submit what is wanted, look at the queue, act on it."""
@@ -139,60 +122,12 @@ class Keeper:
 
         Raises
         ------
-        CondorError
+        CondorError, InvalidRequestError, ConfigurationError, SandboxError
             Also told to the records: refused ones have failed, the others wait.
         """
-        fresh = [w for w in self.store.wanted(cluster) if w.status == JobStatus.CREATED]
-        workers = [w for w in fresh if not w.state.get("asked")]
-        if not workers:
-            return
-        names = [worker.name for worker in workers]
-        try:
-            await self._settle(self._lost())
-            # Saved before the schedd is asked: whatever happens to this process in between, the next one
-            # looks into that schedd's queue for these names before it submits them again.
-            asked = {"asked": True, "schedd": self.schedd.name}
-            self.store.save([(w, {"state": asked}) for w in workers])
+        if workers := self._submits.due(cluster):
             self.clean = False
-            ids = await self.schedd.submit(self.describe(cluster, names))
-        except (SubmitRefusedError, InvalidRequestError, ConfigurationError) as error:
-            self.store.save([(w, {"state": {"asked": False}}) for w in workers])
-            self.store.fail([(w, in_one_line(error)) for w in workers], one_try=True)
-            raise
-        except (ScheddUnavailableError, SandboxError) as error:  # nothing was done, and it may be mended
-            self.store.save([(w, {"state": {"asked": False, "reason": in_one_line(error)}}) for w in workers])
-            raise
-        except ScheddSilentError as error:
-            self.store.save([(w, {"state": {"reason": in_one_line(error)}}) for w in workers])
-            raise
-        now = time.time()
-        self.store.save(
-            (worker, {"status": JobStatus.SUBMITTED, "state": self._job_state(job_id, now)})
-            for worker, job_id in zip(workers, ids, strict=True)
-        )
-        self.log.info("Cluster %s: submitted %d jobs, %s…", cluster.name, len(ids), ids[0])
-
-    def _job_state(self, job_id: str, now: float) -> dict[str, Any]:
-        return {
-            "job_id": job_id, "schedd": self.schedd.name, "asked": True,
-            "job_status": 1, "since": now, "reason": "",
-        }  # fmt: skip
-
-    def _lost(self) -> list[Worker]:
-        """Workers that may have jobs on a schedd whose name is not known; also those that nobody wants."""
-        if self.schedd.name:
-            return []
-        return [
-            worker
-            for cluster in self.store.db.name_to_cluster.values()
-            if self.is_mine(cluster.name)
-            for worker in cluster.workers.values()
-            if worker.state.get("asked") and not worker.state.get("schedd")
-        ]
-
-    async def _settle(self, lost: Sequence[Worker]) -> None:
-        if isinstance(self.schedd, Settles):
-            await self.schedd.settle(self.gateway, sorted({worker.cluster.name for worker in lost}))
+            await self._submits.submit(cluster, workers)
 
     async def look_now(self) -> None:
         """Look, when nothing else is asked of the schedd."""
@@ -201,10 +136,10 @@ class Keeper:
 
     async def look(self) -> None:
         """One query for all clusters; then judge every worker, and remove what nobody wants."""
-        lost = self._lost()
+        lost = self._submits.lost()
         try:
             if lost:
-                await self._settle(lost)
+                await self._submits.settle(lost)
             jobs = [job for job in await self.schedd.query(self.gateway) if self.is_mine(job.cluster_name)]
         except CondorError as error:
             self.trouble = in_one_line(error)
@@ -212,115 +147,27 @@ class Keeper:
         self.trouble = ""
         await self._fetch_output(jobs)
         # One that has ended may stay in the queue for a while: nothing is to be done for it any more.
-        self.clean = all(job.status is QueueStatus.COMPLETED and not job.fetchable for job in jobs)
+        self.clean = all(job.status is JobStatus.COMPLETED and not job.fetchable for job in jobs)
         now = time.time()
-        by_worker: dict[tuple[str, str], list[ObservedJob]] = defaultdict(list)
-        for job in jobs:
-            by_worker[job.cluster_name, job.worker_name].append(job)
-
-        verdicts: list[tuple[Worker, ObservedJob | None, Verdict]] = []
-        for cluster in self.clusters():
-            for worker in self.store.wanted(cluster):
-                facts = self.store.facts(worker)
-                if facts.asked:
-                    found = _job_of(facts.job_id, by_worker.get((cluster.name, worker.name), []))
-                    verdicts.append((worker, found, judge(facts, found, now, self.limits)))
-        endings = await self._endings(verdicts)
-        self._apply(verdicts, endings, await self._why_gone(verdicts, endings), now)
-        given_up = [w for w in lost if w.target != JobStatus.RUNNING]
-        self.store.save(
-            [(w, {"state": {"asked": False}}) for w in given_up if (w.cluster.name, w.name) not in by_worker]
-        )
+        await self._judge(jobs, now)
+        self._submits.forget_unwanted(lost, jobs)
         await self._remove_unwanted(jobs, now)
 
-    async def _endings(
-        self, verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]]
-    ) -> dict[str, EndedJob]:
-        known: dict[str, EndedJob] = {}
-        gone: list[str] = []
-        for worker, job, verdict in verdicts:
-            if verdict.do is Do.GONE and job is not None:  # not in the history yet
-                known[job.job_id] = EndedJob(job.job_id, job.status, job.exit_code, job.exit_signal)
-            elif verdict.do is Do.GONE:
-                gone.append(worker.state["job_id"])
-        if not gone:
-            return known
-        try:
-            return known | {job.job_id: job for job in await self.schedd.ended(gone)}
-        except CondorError as error:  # the records then say that the reason is not known
-            self.log.info("No history of jobs %s: %s", ", ".join(gone[:10]), error)
-            return known
-
-    def _apply(
-        self,
-        verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]],
-        endings: Mapping[str, EndedJob],
-        why_gone: Mapping[str, str],
-        now: float,
-    ) -> None:
-        changes: list[tuple[Worker, dict[str, Any]]] = []
-        failures: list[tuple[Worker, str]] = []
-        expired: list[tuple[Worker, str]] = []
-        finished: list[Worker] = []
-        for worker, job, verdict in verdicts:
-            if worker.target != JobStatus.RUNNING:
-                continue  # stopped while we waited for an answer
-            if verdict.do is Do.SUBMIT:
-                changes.append((worker, {"state": {"asked": False}}))
-                self.kick()
-            elif verdict.do is Do.FINISH:
-                finished.append(worker)
-            elif verdict.do is Do.GONE:
-                ended = endings.get(worker.state["job_id"])
-                which = expired if waited_too_long(worker.state.get("job_status", 0), ended) else failures
-                which.append((worker, why_gone[worker.name]))
-            elif verdict.do is Do.FAIL:
-                failures.append((worker, verdict.reason))
-            elif job is not None and (change := _observed(worker, job, verdict.reason, self.schedd.name)):
-                if verdict.do is Do.ADOPT:
-                    change["status"] = max(worker.status, JobStatus.SUBMITTED)
-                    change["state"] = {**self._job_state(job.job_id, now), **change["state"]}
-                changes.append((worker, change))
-        self.store.save(changes)
-        self.store.finish(finished)
-        for worker, reason in [*failures, *expired]:
+    async def _judge(self, jobs: Sequence[ObservedJob], now: float) -> None:
+        cases = cases_of(self.store, self.clusters(), jobs, now, self.limits)
+        gone = [(worker, job) for worker, job, verdict in cases if verdict.do is Do.GONE]
+        endings = await find_endings(gone, self.schedd, self.last_words, self.log)
+        outcome = outcome_of(cases, endings, self.schedd.name, now)
+        for worker, reason in [*outcome.failures, *outcome.expired]:
             self.log.info("Worker %s of cluster %s failed: %s", worker.name, worker.cluster.name, reason)
-        self.store.fail(failures)
-        self.store.fail(expired, counts=False)
-        if failures or expired:
-            self.kick()  # the next round replaces them
-
-    async def _why_gone(
-        self,
-        verdicts: Sequence[tuple[Worker, ObservedJob | None, Verdict]],
-        endings: Mapping[str, EndedJob],
-    ) -> dict[str, str]:
-        """Why each worker's job has ended, by the worker's name."""
-        why: dict[str, str] = {}
-        for worker, _, verdict in verdicts:
-            if verdict.do is Do.GONE:
-                ended = endings.get(worker.state["job_id"])
-                words = await self.last_words(worker.cluster, worker.name) if len(why) < MOST_WORDS else ""
-                if ended is None:
-                    why[worker.name] = why_it_ended(None, None, "", words)
-                else:
-                    why[worker.name] = why_it_ended(
-                        ended.exit_code, ended.exit_signal, ended.removed_because, words
-                    )
-        return why
+        outcome.save(self.store)
+        if outcome.again:
+            self.kick()
 
     async def _remove_unwanted(self, jobs: Sequence[ObservedJob], now: float) -> None:
         """Also sweeps jobs that belong to no cluster, or twice to one worker."""
-        wanted = {
-            worker.state.get("job_id") for cluster in self.clusters() for worker in self.store.wanted(cluster)
-        }
-        unwanted = [
-            job
-            for job in jobs
-            if job.job_id not in wanted and (job.fetchable or job.status is not QueueStatus.COMPLETED)
-        ]
-        self._unwanted = {job.job_id: self._unwanted.get(job.job_id, now) for job in unwanted}
-        ids = to_remove(((job, self._unwanted[job.job_id]) for job in unwanted), now, self.limits.grace)
+        wanted = {w.state.get("job_id") for cluster in self.clusters() for w in self.store.wanted(cluster)}
+        ids = self._unwanted.follow(jobs, wanted, now)
         if ids:
             removed = await self.schedd.act(Action.REMOVE, ids)
             self.log.info("Removed %d of %d jobs that nobody wants: %s…", removed, len(ids), ids[0])
@@ -341,28 +188,7 @@ class Keeper:
         """Until no job of this gateway is left in the queue, or the deadline (``time.time()``) has passed."""
         while time.time() < deadline:
             await self.look_now()
-            if not self._unwanted:
+            if not self._unwanted.job_ids:
                 return
             await asyncio.sleep(self._pause(time.time()))
-        self.log.warning("Jobs are left in the queue: %s", ", ".join(self._unwanted))
-
-
-def _job_of(job_id: str, jobs: Sequence[ObservedJob]) -> ObservedJob | None:
-    """The worker's job; the first one where the record knows none, the rest are duplicates."""
-    if job_id:
-        return next((job for job in jobs if job.job_id == job_id), None)
-    return min(jobs, key=lambda job: [int(part) for part in job.job_id.split(".")], default=None)
-
-
-def _observed(worker: Worker, job: ObservedJob, reason: str, schedd: str) -> dict[str, Any]:
-    state = {
-        "job_id": job.job_id, "job_status": int(job.status), "host": job.host, "since": job.since,
-        "reason": reason, **({"schedd": schedd} if schedd else {}),
-    }  # fmt: skip
-    changed = any(worker.state.get(key) != value for key, value in state.items())
-    return {"state": state} if changed else {}
-
-
-def in_one_line(error: HTCDaskError) -> str:
-    """The sentence and the foreign words, fit for a record and for the reason of an HTTP status."""
-    return " ".join(f"{error.sentence} {getattr(error, 'words', '')}".split())
+        self.log.warning("Jobs are left in the queue: %s", ", ".join(self._unwanted.job_ids))

@@ -11,7 +11,8 @@ from dask_gateway_server.models import ClusterStatus
 from dask_gateway_server.routes import api_handler
 
 from htcdaskgateway.errors import HTCDaskError
-from htcdaskgateway.server.keeper import in_one_line
+from htcdaskgateway.server.reasons import in_one_line
+from htcdaskgateway.server.report import report
 from htcdaskgateway.server.requests import owned_cluster
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ async def get_workers(request: web.Request) -> web.Response:
         {
             "revision": watch.revision,
             "submitter": backend.submitter,
-            "session": backend.session_of(cluster),
+            "session": backend.sessions.about(cluster),
             "status": cluster.model_status.name.lower(),
             "count": cluster.count,
             "maximum": cluster.config.get("cluster_max_workers"),
@@ -71,7 +72,7 @@ async def get_workers(request: web.Request) -> web.Response:
             "cores": cluster.config.get("worker_cores"),
             "memory": cluster.config.get("worker_memory"),
             "image": cluster.config.get("image", ""),
-            "workers": [record.to_json() for record in backend.store.report(cluster)],
+            "workers": [record.to_json() for record in report(backend.store, cluster)],
         }
     )
 

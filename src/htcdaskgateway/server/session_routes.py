@@ -101,7 +101,7 @@ async def poll_session(request: web.Request) -> web.Response:
         poll = Poll.from_json(json.loads(await _body(request)))
     except (ValueError, RecursionError) as error:  # RecursionError: lists in lists in lists …
         raise web.HTTPUnprocessableEntity(reason=f"This is no poll of a session: {error}") from error
-    orders = backend.orders(cluster)
+    orders = backend.sessions.orders(cluster)
     orders.answer(poll.session, poll.results)
     if poll.leave or backend.needs_no_session(cluster):
         orders.leave(poll.session)  # it polls no more, and who asks for logs hears so at once

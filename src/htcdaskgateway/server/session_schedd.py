@@ -135,8 +135,9 @@ class SessionSchedd:
 
     async def _ask(self, what: str, order: Mapping[str, Any], read: Callable[[object], Answer]) -> Answer:
         told = {**order, "schedd": self._name}
+        began = time.monotonic()
         try:
-            answer = await self.orders.ask(told, time.monotonic(), self.timeout)
+            answer = await self.orders.ask(told, began, self.timeout)
         except NoSessionError:
             raise NoSessionAttachedError(self.cluster, self.user) from None
         except NotTakenError:
@@ -144,7 +145,9 @@ class SessionSchedd:
             raise ScheddUnavailableError(self.name, words) from None
         except NotAnsweredError:
             words = f"the session of {self.user} that was asked has not answered"
-            raise SessionGoneError(self.name, what, self.timeout, words) from None
+            # less than the timeout where the session is known to be gone
+            waited = round(time.monotonic() - began, 1)
+            raise SessionGoneError(self.name, what, waited, words) from None
         try:
             schedd = wire.line(answer.get("schedd", ""), 255)
             error = self._error(answer["error"], what, order["op"]) if "error" in answer else None

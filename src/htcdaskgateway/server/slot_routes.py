@@ -12,7 +12,7 @@ from dask_gateway_server.routes import api_handler
 from htcdaskgateway.condor.need import Need
 from htcdaskgateway.condor.slot_query import ask_slots
 from htcdaskgateway.errors import HTCDaskError
-from htcdaskgateway.server.keeper import in_one_line
+from htcdaskgateway.server.reasons import in_one_line
 from htcdaskgateway.server.requests import owned_cluster
 from htcdaskgateway.server.settings import HTCondorSettings
 from htcdaskgateway.server.workers import jobs

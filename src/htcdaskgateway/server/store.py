@@ -1,41 +1,20 @@
-"""The gateway's worker records: in dask-gateway's database, and what is only worth keeping in memory."""
+"""The gateway's worker records in dask-gateway's database: every change of them, in bulk."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus, Worker
 from dask_gateway_server.utils import timestamp
 
-from htcdaskgateway.condor.schedd import JobStatus as QueueStatus
-from htcdaskgateway.records import WorkerRecord, WorkerState, dask_name
+from htcdaskgateway.records import dask_name
 from htcdaskgateway.server.database import worker_table
 from htcdaskgateway.server.heartbeat import Heartbeat
 from htcdaskgateway.server.verdicts import Facts, Link, Pending, pending_order, surplus
-
-ENDED_RECORDS = 100  # how many workers that are gone a report still lists
-
-
-@dataclass
-class Watch:
-    """What the gateway has seen of one cluster since it started."""
-
-    links: dict[str, tuple[Link, float]] = field(default_factory=dict)
-    problem: str = ""
-    revision: int = 0
-    scaling: asyncio.Lock = field(default_factory=asyncio.Lock)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def touch(self) -> None:
-        """Wake whoever waits for news of this cluster."""
-        self.revision += 1
-        self.changed.set()
-        self.changed = asyncio.Event()
+from htcdaskgateway.server.watch import Watch
 
 
 class WorkerStore:
@@ -203,28 +182,3 @@ class WorkerStore:
         for name in names:
             cluster.workers[name] = Worker(id=ids[name], name=name, cluster=cluster, **common)
         self.watch(cluster).touch()
-
-    def report(self, cluster: Cluster) -> list[WorkerRecord]:
-        """Records of all workers that are wanted or leaving, and of the last ones that are gone."""
-        workers = sorted(cluster.workers.values(), key=lambda worker: worker.id)
-        live = [worker for worker in workers if worker.status < JobStatus.STOPPED]
-        ended = [worker for worker in workers if worker.status >= JobStatus.STOPPED]
-        return [self.record(worker) for worker in ended[-ENDED_RECORDS:] + live]
-
-    def record(self, worker: Worker) -> WorkerRecord:
-        state = worker.state
-        shown = {key: state[key] for key in ("job_id", "schedd", "host", "reason", "since") if key in state}
-        return WorkerRecord(name=worker.name, state=self._state(worker), **shown)
-
-    def _state(self, worker: Worker) -> WorkerState:
-        if worker.target >= JobStatus.CLOSING:
-            final = WorkerState.FAILED if worker.target == JobStatus.FAILED else WorkerState.FINISHED
-            return final if worker.status >= JobStatus.STOPPED else WorkerState.LEAVING
-        if self.link(worker)[0] is Link.CONNECTED:
-            return WorkerState.RUNNING
-        if self.link(worker)[0] is Link.RETIRING:
-            return WorkerState.LEAVING
-        if "job_id" not in worker.state:
-            return WorkerState.WANTED
-        starting = worker.state.get("job_status") == QueueStatus.RUNNING
-        return WorkerState.STARTING if starting else WorkerState.IDLE

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from htcdaskgateway.condor.schedd import X509_MARGIN, EndedJob, JobStatus, ObservedJob
+from htcdaskgateway.condor.schedd import X509_MARGIN, JobStatus, ObservedJob
 from htcdaskgateway.credentials.words import moment
 
 
@@ -148,49 +148,3 @@ def surplus(count: int, connected: int, pending: Sequence[Pending]) -> list[str]
     if excess <= 0:
         return []
     return [worker.name for worker in sorted(pending, key=lambda worker: worker.order)[:excess]]
-
-
-def to_remove(unwanted: Iterable[tuple[ObservedJob, float]], now: float, grace: float) -> list[str]:
-    """Ids of jobs to remove now, of jobs that nobody wants and the time since when that is so.
-
-    A job on a slot is given ``grace`` seconds to end by itself, because HTCondor brings the logs of a
-    removed job back only if they are streamed. With any other nothing is lost.
-    """
-    on_slot = (JobStatus.RUNNING, JobStatus.TRANSFERRING_OUTPUT)
-    ending = (JobStatus.REMOVED, JobStatus.COMPLETED)
-    return [
-        job.job_id
-        for job, since in unwanted
-        if job.status not in ending and (job.status not in on_slot or now - since >= grace)
-    ]
-
-
-OWN_POLICY = "PeriodicRemove"  # stands in HTCondor's reason when a job's own ad had it removed
-
-
-def waited_too_long(last_seen: int, ended: EndedJob | None) -> bool:
-    """Whether a job was removed as its ad says, for it had not started in time.
-
-    That tells nothing about what the next one will do, and is no failed start.
-    """
-    removed = ended is not None and ended.status is JobStatus.REMOVED and OWN_POLICY in ended.removed_because
-    return removed and last_seen == JobStatus.IDLE
-
-
-OWN_EXIT_CODES = range(64, 70)  # of start_worker.sh
-OWN_WORDS = "start_worker.sh "
-
-
-def why_it_ended(exit_code: int | None, exit_signal: int | None, removed: str, last_words: str) -> str:
-    """One sentence for a job that left the queue, from its history."""
-    if exit_code in OWN_EXIT_CODES and last_words.startswith(OWN_WORDS):
-        return last_words.removeprefix(OWN_WORDS).rstrip(".")
-    if removed:
-        sentence = f"its job was removed: {removed}"
-    elif exit_signal is not None:
-        sentence = f"its job was ended by signal {exit_signal}"
-    elif exit_code is not None:
-        sentence = f"its job ended with exit code {exit_code}"
-    else:
-        sentence = "its job has left the queue; the history does not say why"
-    return f"{sentence}; last words: {last_words}" if last_words else sentence

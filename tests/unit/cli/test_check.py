@@ -24,11 +24,13 @@ from htcdaskgateway.cli.check_verdicts import (
     of_apptainer,
     of_credential,
     of_gateway,
+    of_image,
     of_image_root,
     of_sandbox,
     of_slots,
 )
 from htcdaskgateway.cli.group import htcdask
+from htcdaskgateway.client.images import Choice
 from htcdaskgateway.client.slot_match import Found
 from htcdaskgateway.condor.need import Need
 from htcdaskgateway.condor.slots import SlotMatch
@@ -37,6 +39,9 @@ from htcdaskgateway.credentials.policy import Rule, Use
 from htcdaskgateway.credentials.tokens import BearerToken
 from htcdaskgateway.credentials.words import TOKEN
 from htcdaskgateway.errors import LimitError
+from htcdaskgateway.images.contents import ImageContents
+from htcdaskgateway.images.reference import ImageReference
+from htcdaskgateway.versions import versions_here
 
 __all__ = ["answers", "client", "make_image"]
 
@@ -90,6 +95,18 @@ def test_verdicts(finding: Finding, level: Level, words: str) -> None:
     assert json.loads(json.dumps(finding.to_json()))["level"] == str(level)
 
 
+@pytest.mark.parametrize(
+    "why", ["there is no dask in its PATH", "/opt/x, which its dask names, is not there"]
+)
+def test_an_image_that_cannot_start_workers(why: str) -> None:
+    reference = ImageReference("registry.example.org", "lab/a", "1")
+    contents = ImageContents("/image", "3", "/python", versions_here(), (why, "more"), runs_dask=False)
+    finding = of_image(Choice(reference, "error", contents=contents))
+    assert finding.level is FAILURE
+    assert finding.text == f"{reference} cannot start workers: {why}."
+    assert "--fits" in finding.remedy
+
+
 async def hangs() -> Finding:
     await asyncio.sleep(60)
     raise AssertionError
@@ -121,7 +138,7 @@ def ready(answers: Answers, runtime: str = "apptainer") -> None:
     answers.more["/api/version"] = (200, {"version": "2026.3.0"})
     answers.more["/api/v1/clusters/"] = (200, {})
     match = {"match": slots(8, 3).match, "problem": ""}
-    told = {"need": vars(Need(1, 1)), "problem": "", "match": match["match"].to_json()}  # type: ignore[union-attr]
+    told = {"need": vars(Need(1, 1)), "problem": "", "match": match["match"].to_json()}  # type: ignore[union-attr]  # there
     answers.more["/api/v1/match"] = (200, told)
     assert answers.site is not None
     answers.site["runtime"] = runtime

@@ -73,7 +73,7 @@ def test_workers_with_the_reasons_of_those_that_do_not_come(answers: Answers) ->
     ran = run(answers, "workers")
     assert ran.exit_code == 0, ran.output
     for words in (
-        f"Cluster {NAME}: running", "1 of 3 workers (1 cores, 1.0 GiB)", "12.1", "1 held",
+        f"Cluster {NAME}: running", "1 of 3 workers (1 core, 1.0 GiB)", "12.1", "1 held",
         "[1/0] by me", "Somebody held the job", "8 match: none with room now. A worker needs 1 core,",
     ):  # fmt: skip
         assert words in ran.output

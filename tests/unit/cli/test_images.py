@@ -15,7 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 from tests.support.image_trees import DOCKER_ENV, SYSTEM_PATH, Link, Program, make, package, python
+from tests.unit.client.conftest import Answers, answers
 
+from htcdaskgateway.cli import gateway
 from htcdaskgateway.cli import images as command
 from htcdaskgateway.cli.group import htcdask
 from htcdaskgateway.cli.images_show import ImagesShow
@@ -24,6 +26,8 @@ from htcdaskgateway.images.catalogue import ImageCatalogue
 from htcdaskgateway.images.reference import DOCKER_REGISTRY, ImageReference
 from htcdaskgateway.images.survey import AHEAD, survey
 from htcdaskgateway.versions import MUST_AGREE
+
+__all__ = ["answers"]
 
 HERE = {"python": "3.11.7", "dask": "2026.8.0", "distributed": "2026.8.0", "dask-gateway": "2026.3.0"}
 REGISTRY = "registry.example.org"
@@ -181,10 +185,10 @@ def test_images_are_run_by_the_program_that_is_given(run: Run, tmp_path: Path) -
 HTCDASK = "from htcdaskgateway.cli.main import main; main()"
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")  # noqa: PTH110
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")  # noqa: PTH110 - a device
 @pytest.mark.parametrize("options", [["--json"], []])
 def test_output_that_cannot_be_written(root: Path, options: list[str]) -> None:
-    with open("/dev/full", "w") as full:  # noqa: PTH123
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - likewise
         done = subprocess.run(
             [sys.executable, "-c", HTCDASK, "images", "--root", str(root), *options],
             stdout=full,
@@ -329,3 +333,58 @@ def test_a_thousand_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_names_of_columns(run: Run) -> None:
     assert re.search(" +".join(("image", *MUST_AGREE, "fits")), run().output)
+
+
+class Site:
+    """A gateway that tells of its site, at the address of Dask's configuration."""
+
+    def __init__(self, answer: Answers, root: Path) -> None:
+        self.answer = answer
+        answer.site = {"runtime": "apptainer", "image_root": str(root), "worker_program": "/opt/start"}
+
+    def images(self, *arguments: str) -> Result:
+        with dask.config.set({"gateway.address": self.answer.url, "gateway.auth.type": "basic"}):
+            return CliRunner().invoke(htcdask, ["images", *arguments])
+
+
+@pytest.fixture
+def site(answers: Answers, root: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setattr(command, "versions_here", lambda: HERE)
+    return Site(answers, root)
+
+
+def test_workers_that_are_not_dask(site: Site, root: Path) -> None:
+    """What the gateway starts is looked for, where it says that images are."""
+    make(root / REGISTRY / "lab/own:1", {**tree(), "opt/start": Program("#!/usr/local/bin/python3.11\n")})
+    ran = site.images("--json")
+    assert ran.stderr == ""
+    found = {image["image"].rpartition("/")[2]: image for image in json.loads(ran.stdout)}
+    assert found["own:1"]["fits"] is True
+    assert found["analysis:1.0-py3.11"]["fits"] is False
+    assert found["analysis:1.0-py3.11"]["notes"] == ["there is no /opt/start"]
+    with dask.config.set({"htcdaskgateway.image-root": str(root.parent / "other")}):
+        assert f"The image root {root.parent}/other is not mounted" in site.images().output
+
+
+def test_workers_that_are_not_dask_are_asked_for(site: Site, tmp_path: Path) -> None:
+    make(tmp_path, {"own": Program('#!/bin/sh\nfor last; do :; done; echo "asked for $last"\n')})
+    assert (
+        "asked for /opt/start" in site.images("plain", "--run", "--apptainer", str(tmp_path / "own")).output
+    )
+
+
+def test_a_gateway_that_says_nothing(site: Site, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are listed all the same; who has named a gateway is told that it was not heard."""
+    said = "Workers are taken for dask, as the gateway does not tell: "
+    arguments = ["--root", str(root), "--json", "--fits"]
+    site.answer.site = None  # of somebody else
+    assert site.images(*arguments).stderr == ""
+    monkeypatch.setattr(gateway, "SITE_SECONDS", 0.0)
+    ran = site.images(*arguments)
+    assert ran.stderr == f"{said}No answer within 0 s.\n"
+    monkeypatch.undo()
+    monkeypatch.setattr(command, "versions_here", lambda: HERE)
+    site.answer.url = "http://127.0.0.1:1"
+    ran = site.images(*arguments)
+    assert ran.stderr == f"{said}No gateway answers at http://127.0.0.1:1.\n"
+    assert [image["image"] for image in json.loads(ran.stdout)] == [f"{REGISTRY}/lab/analysis:1.0-py3.11"]

@@ -25,7 +25,7 @@ from htcdaskgateway.condor.quoting import expand
 from htcdaskgateway.condor.schedd import Schedd, SubmitDescription
 from htcdaskgateway.credentials.errors import CredentialMissingError
 from htcdaskgateway.errors import ScheddUnavailableError
-from htcdaskgateway.server.keeper import in_one_line
+from htcdaskgateway.server.reasons import in_one_line
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
@@ -242,7 +242,7 @@ async def test_what_nobody_foresaw_is_silence(place: DoublePlace) -> None:
     async def submit(description: SubmitDescription) -> list[str]:
         raise ZeroDivisionError("a bug")
 
-    place.fake.submit = submit  # type: ignore[method-assign]
+    place.fake.submit = submit  # type: ignore[method-assign]  # a fault
     answer = await carry_out(order("submit", description=description()), place)
     assert error(answer)["kind"] == "silent"
     assert "ZeroDivisionError: a bug" in error(answer)["words"]
@@ -253,7 +253,7 @@ async def test_no_schedd_to_choose(place: DoublePlace) -> None:
     async def schedd(name: str) -> Schedd:
         raise ScheddUnavailableError("", "all of them are busy")
 
-    place.schedd = schedd  # type: ignore[method-assign]
+    place.schedd = schedd  # type: ignore[method-assign]  # a fault
     answer = await carry_out(order("query", gateway="g", cluster="c1"), place)
     assert (error(answer)["kind"], answer["schedd"]) == ("unavailable", "")
 
@@ -263,7 +263,7 @@ async def test_a_cancellation_is_let_out(place: DoublePlace) -> None:
         await asyncio.sleep(99)
         return []
 
-    place.fake.submit = submit  # type: ignore[method-assign]
+    place.fake.submit = submit  # type: ignore[method-assign]  # a fault
     task = asyncio.ensure_future(carry_out(order("submit", description=description()), place))
     await asyncio.sleep(0.1)
     task.cancel()

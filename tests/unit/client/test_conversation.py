@@ -250,6 +250,26 @@ async def test_leaving_finishes_what_was_begun_and_begins_nothing(
     assert gateway.begun == ["a"]
 
 
+async def test_it_polls_again_when_it_is_told_to(gateway: Gateway, talk: Conversation) -> None:
+    await gateway.poll()
+    gateway.say()
+    assert (await gateway.poll())["wait"] == module.LONG_POLL
+    talk.poll_again()  # this one is lost: the machine slept
+    assert (await gateway.poll(0.3))["wait"] == 0
+    gateway.say()
+    assert (await gateway.poll(0.3))["wait"] == module.LONG_POLL
+    for _ in range(3):
+        gateway.fail(OSError("no route"))
+        assert (await gateway.poll())["wait"] == 0
+    gateway.fail(OSError("no route"))
+    await asyncio.sleep(0.05)
+    talk.poll_again()
+    await gateway.poll(0.3)  # whatever is left of the pause
+    gateway.say()
+    await gateway.poll()
+    assert talk.heard == 3
+
+
 async def test_a_watcher_has_nothing_to_give_back(gateway: Gateway, talk: Conversation) -> None:
     await gateway.poll()
     gateway.say(role="watcher")

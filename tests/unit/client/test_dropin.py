@@ -116,4 +116,4 @@ def test_jobs_are_counted_by_transaction() -> None:
 def test_what_never_did_anything() -> None:
     cluster = object.__new__(DropIn)  # it asks nobody
     with pytest.warns(DeprecationWarning, match="scale_kube_workers"):
-        assert cluster.scale_kube_workers(3) is None  # type: ignore[func-returns-value]
+        assert cluster.scale_kube_workers(3) is None  # type: ignore[func-returns-value]  # that is it

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
 from distributed.utils import LoopRunner
+from tests.unit.client.conftest import Answers
 
 from htcdaskgateway import HTCGateway, HTCGatewayCluster
 
@@ -85,3 +88,31 @@ def test_a_client_that_was_closed_is_closed_once() -> None:
     del gateway
     gc.collect()
     ends(loop)
+
+
+ENDINGS = {
+    "nobody is there": ("http://127.0.0.1:1", "gateway.list_clusters()"),
+    "no such cluster": ("", "gateway.list_clusters(); gateway.connect('c1')"),
+    "a cluster of its own": ("", "HTCGatewayCluster.from_name('c1', address=gateway.address)"),
+    "no address": (None, ""),
+}
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_a_process_that_failed_ends_without_a_word(answers: Answers, case: str) -> None:
+    """Nobody closes the client: what was the last line of a notebook or a script is an error."""
+    address, call = ENDINGS[case]
+    given = answers.url if address == "" else address
+    answers.more["/api/v1/clusters/"] = 200, {}
+    code = (
+        "import dask\nfrom htcdaskgateway import HTCGateway, HTCGatewayCluster\n"
+        "dask.config.set({'gateway.address': None})\n"
+        f"try:\n    gateway = HTCGateway({given!r})\n    {call}\n"
+        "except (ValueError, ConnectionError) as error:\n    print('ERROR', type(error).__name__)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert ran.stdout.startswith("ERROR "), ran
+    assert (ran.returncode, ran.stderr) == (0, "")

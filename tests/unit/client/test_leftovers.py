@@ -124,6 +124,43 @@ async def test_running_ones_at_the_second_look(says: Says) -> None:
     assert clusters(schedd) == {"alive", "bobs"}
 
 
+async def spooled(cluster: str = "ended", user: str = "alice") -> FakeSchedd:
+    """Two jobs that have ended and wait for somebody to fetch their output."""
+    schedd = FakeSchedd()
+    request = JobRequest("g1", cluster, user, 1, 2**30, "/s", worker_names=("w1", "w2"), spool=True)
+    for job_id in await schedd.submit(worker_jobs(request)):
+        schedd.end(job_id)
+    return schedd
+
+
+async def test_output_and_secrets_in_the_spool(says: Says, tmp_path: Path) -> None:
+    sandbox, schedd = with_secrets(tmp_path, "ended"), await spooled()
+    await says({"": schedd}, ANSWER).clean()
+    assert schedd.fetches == [(["1.0", "1.1"], str(sandbox))]
+    assert schedd.jobs == {}
+    assert [ids for _, ids in schedd.acts if ids] == []  # fetched jobs leave by themselves
+
+
+async def test_output_that_nobody_can_fetch(says: Says, tmp_path: Path) -> None:
+    """The sandbox has gone, or it is full: what is in the spool goes all the same."""
+    schedd = await spooled()
+    await says({"": schedd}, ANSWER).clean()
+    assert (schedd.fetches, schedd.jobs) == ([], {})
+    with_secrets(tmp_path, "ended")
+    schedd = await spooled()
+    schedd.refuse_output = "No space left on device"
+    await says({"": schedd}, ANSWER).clean()
+    assert (len(schedd.fetches), schedd.jobs) == (1, {})
+
+
+@pytest.mark.parametrize(("cluster", "user"), [("alive", "alice"), ("bobs", "bob")])
+async def test_output_that_others_fetch(says: Says, tmp_path: Path, cluster: str, user: str) -> None:
+    with_secrets(tmp_path, cluster)
+    schedd = await spooled(cluster, user)
+    await says({"": schedd}, ANSWER).clean()
+    assert (schedd.fetches, len(schedd.jobs)) == ([], 2)
+
+
 async def test_of_another_gateway_nothing(says: Says) -> None:
     schedd = await filled("g2")
     await says({"": schedd}, ANSWER).clean()

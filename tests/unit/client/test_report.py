@@ -59,3 +59,17 @@ def test_an_answer_of_a_newer_gateway_is_understood() -> None:
     assert parsed.workers == (WorkerRecord("w", WorkerState.IDLE, job_id="1.0"),)
     assert parsed.maximum == 9
     assert not parsed.has_ended
+
+
+@pytest.mark.parametrize(
+    ("told", "lacks"),
+    [
+        ({"submitter": "session", "session": None}, True),
+        ({"submitter": "session", "session": {"host": "h"}}, False),
+        ({"submitter": "gateway", "session": None}, False),
+        ({}, False),  # of an older gateway
+    ],
+)
+def test_whether_a_session_is_missing(told: dict[str, Any], lacks: bool) -> None:
+    data = {"revision": 4, "status": "running", "count": 1, "maximum": 9, "gave_up": False, "problem": ""}
+    assert WorkersReport.from_json({**data, "workers": [], **told}).lacks_session is lacks

@@ -20,6 +20,7 @@ from tests.support.session_gateway import CLUSTER, SessionGateway, until
 
 from htcdaskgateway import HTCGateway
 from htcdaskgateway.client import submitter as module
+from htcdaskgateway.client import upkeep
 from htcdaskgateway.client.conversation import ENDED_SECONDS
 from htcdaskgateway.client.session_credentials import Credential, SessionCredentials
 from htcdaskgateway.client.session_sandbox import MARKER, SessionSandbox
@@ -148,7 +149,7 @@ class NotedCredentials(SessionCredentials):
 async def test_jobs_wait_for_a_credential(
     server: SessionGateway, attach: Attach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOOK_PERIOD", 0.05)
+    monkeypatch.setattr(upkeep, "LOOK_PERIOD", 0.05)
     fake, credentials = FakeSchedd(), NotedCredentials(Policy(x509=Rule(Use.REQUIRED)))
     submitter = await attached(attach(fake, credentials=credentials))
     with pytest.raises(CredentialMissingError):
@@ -165,7 +166,7 @@ async def test_jobs_wait_for_a_credential(
 
 async def test_the_sandbox_is_said_to_be_in_use(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or another session of the user's takes it for one of the past, after the days that they are kept."""
-    monkeypatch.setattr(module, "KEEP_PERIOD", 0.05)
+    monkeypatch.setattr(upkeep, "KEEP_PERIOD", 0.05)
     kept: list[Path] = []
     monkeypatch.setattr(SessionSandbox, "keep", lambda sandbox: kept.append(sandbox.path))
     submitter = await attached(attach())
@@ -351,7 +352,7 @@ class SleepingSchedd(FakeSchedd):
 
     async def submit(self, description: SubmitDescription) -> list[str]:
         seconds, self.seconds = self.seconds, 0
-        time.sleep(seconds)  # noqa: ASYNC251
+        time.sleep(seconds)  # noqa: ASYNC251 - it hangs
         return await super().submit(description)
 
 
@@ -435,9 +436,14 @@ async def test_the_gateway_is_restarted(server: SessionGateway, attach: Attach) 
     assert submitter.trouble == ""
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 400, 429])
-async def test_troubles_that_pass(server: SessionGateway, attach: Attach, status: int) -> None:
-    server.status = status
+NOT_OURS = (404, "Not Found\n"), (404, "404 page not found\n"), (404, "404: Not Found"), (422, "<html>")
+
+
+@pytest.mark.parametrize(
+    ("status", "page"), [*((status, "") for status in (500, 502, 503, 400, 429, 404)), *NOT_OURS]
+)
+async def test_troubles_that_pass(server: SessionGateway, attach: Attach, status: int, page: str) -> None:
+    server.status, server.page = status, page
     submitter = attach()
     await until(lambda: submitter.trouble, "the session notices")
     assert "\n" not in submitter.trouble
@@ -446,13 +452,62 @@ async def test_troubles_that_pass(server: SessionGateway, attach: Attach, status
     assert submitter.trouble == ""
 
 
-@pytest.mark.parametrize("status", [403, 404, 422, 409])
-async def test_refusals_that_do_not(server: SessionGateway, attach: Attach, status: int) -> None:
-    server.status = status
+@pytest.mark.parametrize(
+    ("status", "says"), [(403, "no"), (404, f"Cluster {CLUSTER} not found"), (422, "no"), (409, "no")]
+)
+async def test_refusals_that_do_not(server: SessionGateway, attach: Attach, status: int, says: str) -> None:
+    server.status, server.says = status, says
     submitter = attach()
     await until(lambda: not submitter.alive, "the session ends")
-    assert "because the test says so" in submitter.trouble or submitter.trouble.startswith("The gateway at")
+    assert says in submitter.trouble or submitter.trouble.startswith("The gateway at")
     assert submitter.role == "done"
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_shutdown_after_a_refusal_leaves_nothing(
+    server: SessionGateway, attach: Attach, first: bool
+) -> None:
+    """The thread has ended, or is about to: jobs and secrets go all the same."""
+    fake = FakeSchedd()
+    submitter = await attached(attach(fake))
+    ids = await server.schedd.submit(jobs("w1", "w2"))
+    await server.schedd.query("g")
+    server.status = 403
+    if first:
+        submitter.end(stopped=True)
+    server.orders.close()  # answers the poll
+    if not first:
+        await until(lambda: not submitter.alive, "the session ends")
+        assert (submitter.sandbox.path / "dask.pem").exists()
+        submitter.end(stopped=True)
+    await until(lambda: not submitter.alive, "it has cleared up")
+    assert [job.status for job in await fake.ended(ids)] == [JobStatus.REMOVED] * 2
+    assert not (submitter.sandbox.path / "dask.pem").exists()
+    submitter.end(stopped=True)  # as the end of Python does
+    assert not submitter.alive
+
+
+async def test_who_relies_on_it_lets_the_gateway_hear_of_it_now(
+    server: SessionGateway, attach: Attach
+) -> None:
+    submitter = await attached(attach())
+    await server.stop()
+    await until(lambda: submitter.trouble, "the session notices")
+    await asyncio.sleep(3)  # pauses have grown to seconds
+    await server.start()
+    started = time.monotonic()
+    await submitter.attach_again(10)
+    assert time.monotonic() - started < 0.5
+    assert server.orders.attached(time.monotonic())
+    assert submitter.trouble == ""
+    # It waits for no longer than it may, and not for one that has ended.
+    server.status = 503
+    server.orders.close()
+    await submitter.attach_again(0.2)
+    submitter.end()
+    await until(lambda: not submitter.alive, "the session ends")
+    await submitter.attach_again(60)
+    assert time.monotonic() - started < 10
 
 
 async def test_an_answer_that_is_too_large(server: SessionGateway, attach: Attach) -> None:

@@ -185,14 +185,14 @@ def test_text_has_no_control_characters_of_others(reason: str, place: str) -> No
 def test_only_web_addresses_are_links(address: str, is_link: bool) -> None:
     page = link_html(address)
     assert page.startswith("<a ") == is_link
-    assert page.count('"') == 6 * is_link
+    assert page.count('"') == 8 * is_link
 
 
 def test_a_view_without_news() -> None:
     assert text(ClusterView("c")).startswith("Cluster c: no news yet")
     over = ClusterView("c", "running", closed=True)
     for told in (text(over), html(over)):
-        assert "Cluster c: running; closed here" in told
+        assert "Cluster c: closed here; last seen running" in told
     assert [view.is_over for view in (ClusterView("c"), over, ClusterView("c", "failed"))] == [
         False,
         True,

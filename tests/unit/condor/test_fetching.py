@@ -162,7 +162,7 @@ async def test_no_directory_is_made(tmp_path: Path) -> None:
 
 async def test_nothing_is_asked_for_nothing(tmp_path: Path) -> None:
     queue = Queue(0, "")
-    queue.outputs = None  # type: ignore[method-assign,assignment]
+    queue.outputs = None  # type: ignore[method-assign,assignment]  # a call of it fails
     assert await run(queue, Tries(), tmp_path) == []
 
 

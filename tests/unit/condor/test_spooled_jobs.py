@@ -14,7 +14,7 @@ def jobs(**changes: object) -> SubmitDescription:
         "gateway": "g", "cluster_name": "c", "user": "alice", "cores": 1, "memory": 2**30,
         "sandbox": "/sandbox", "worker_names": ("w1",),
     }  # fmt: skip
-    return worker_jobs(JobRequest(**{**values, **changes}))  # type: ignore[arg-type]
+    return worker_jobs(JobRequest(**{**values, **changes}))  # type: ignore[arg-type]  # its fields
 
 
 def test_spooled() -> None:

@@ -34,6 +34,7 @@ ALL: list[errors.CredentialError] = [
     errors.CredentialTooShortError(ABOUT, NOW - HOUR, DAY, "make"),
     errors.CredentialNotYetValidError(ABOUT, NOW + HOUR, NOW, "make"),
     errors.VOMissingError(ABOUT, "dune", "", "make"),
+    errors.NoMoreProxiesError(ABOUT, "make"),
     errors.CredentialEndsSoonError(ABOUT, NOW - HOUR, "make"),
     errors.OtherIdentityError(ABOUT, "/CN=x"),
     errors.CredentialChangedError(TOKEN, PATH),

@@ -13,6 +13,7 @@ from htcdaskgateway.credentials.errors import (
     CredentialNotPrivateError,
     CredentialNotYetValidError,
     CredentialTooShortError,
+    NoMoreProxiesError,
     VOMissingError,
 )
 from htcdaskgateway.credentials.policy import Choice, Policy, Rule, Use, choose
@@ -25,6 +26,7 @@ TOKEN_ = parse_token(grid.example_token(), "/tmp/bt_u501")  # ends in an hour
 ENDED = replace(PROXY, not_after=NOW)
 LATE = replace(PROXY, not_before=NOW + 301)
 SOON = replace(PROXY, not_before=NOW + 300)
+LAST = replace(PROXY, path_length=0)
 PLAIN = replace(PROXY, voms=(), note="its VOMS attributes cannot be read: x")
 ABSENT = CredentialMissingError(X509, ("/tmp/x509up_u501",), "", "make")
 NAMED = CredentialMissingError(X509, ("/x",), "X509_USER_PROXY", "make")
@@ -45,6 +47,9 @@ R, P, N = Use.REQUIRED, Use.IF_PRESENT, Use.NEVER
         (0, "dune", PROXY, VOMissingError),
         (0, "cms", PLAIN, VOMissingError),
         (0, "", PLAIN, None),
+        (0, "", LAST, NoMoreProxiesError),
+        (0, "", replace(PROXY, path_length=-1), NoMoreProxiesError),
+        (0, "", replace(PROXY, path_length=1), None),
         (0, "", ENDED, CredentialExpiredError),
         (DAY, "dune", ENDED, CredentialExpiredError),
         (0, "", LATE, CredentialNotYetValidError),

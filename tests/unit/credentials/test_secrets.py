@@ -94,7 +94,7 @@ def test_tokens(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
     for environ in ({"BEARER_TOKEN_FILE": str(path)}, {"BEARER_TOKEN": content.decode()}):
-        found = outcome(lambda environ=environ: read_token(environ, UID))  # type: ignore[misc]
+        found = outcome(lambda environ=environ: read_token(environ, UID))  # type: ignore[misc]  # a lambda's default
         # the caller's environment is the caller's
         environ.clear()
         assert_silent(found, content)

@@ -20,7 +20,7 @@ WRITTEN_BY_VOMS = base64.b64decode(
 
 def with_voms(*extensions: object) -> X509Proxy:
     person = user()
-    made = proxy_of(person, proxy_info(), *extensions)  # type: ignore[arg-type]
+    made = proxy_of(person, proxy_info(), *extensions)  # type: ignore[arg-type]  # of two kinds
     return parse_x509(grid.proxy_file(made, person), "/x")
 
 

@@ -37,7 +37,7 @@ def decide(
     found: object,
     now: float = NOW,
 ) -> Decision:
-    return look(watch, file, found, RULE, HOUR, now)  # type: ignore[arg-type]
+    return look(watch, file, found, RULE, HOUR, now)  # type: ignore[arg-type]  # any of the table's
 
 
 @pytest.mark.parametrize(

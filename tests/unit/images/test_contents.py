@@ -310,7 +310,7 @@ def test_threads(tmp_path: Path) -> None:
             try:
                 if read_image(root, MUST).python != f"3.{root.name}.14":
                     wrong.append(root)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 - of a thread
                 wrong.append(error)
 
     threads = [threading.Thread(target=read) for _ in range(8)]
@@ -324,7 +324,7 @@ def test_threads(tmp_path: Path) -> None:
 
 def test_no_descriptor_is_left(image: Path, tmp_path: Path) -> None:
     def descriptors() -> list[str]:
-        return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - Path's opens one
 
     make(tmp_path / "empty", {})
     before = descriptors()

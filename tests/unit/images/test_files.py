@@ -98,7 +98,7 @@ def test_what_is_absent(tmp_path: Path, path: str, number: int) -> None:
     make(tmp_path / "image", {**tree, "deep" + "/d" * (MAX_DEPTH + 1): None})
     with ImageFiles(tmp_path / "image") as files:
         for _ in range(2):  # the second time from memory
-            with pytest.raises(OSError) as caught:  # noqa: PT011
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at below
                 files.read(path, 10)
             assert (caught.value.errno, caught.value.filename) == (number, path)
             assert is_absent(caught.value)
@@ -142,7 +142,7 @@ def test_a_file_that_becomes_a_link_or_a_fifo_is_not_read(tmp_path: Path) -> Non
         (root / "three").rename(root / "four")
         (root / "three").symlink_to(tmp_path / "outside")
         for path in ("/one", "/two", "/three/canary"):
-            with pytest.raises(OSError):  # noqa: PT011
+            with pytest.raises(OSError):  # noqa: PT011 - each for another reason
                 files.read(path, 10)
 
 
@@ -215,11 +215,11 @@ def test_what_was_looked_up_is_not_looked_up_again(tmp_path: Path) -> None:
 def test_what_is_no_image(tmp_path: Path, name: str, why: str) -> None:
     make(tmp_path, {"file": "", "dangling": Link("nowhere"), "loop": Link("loop"), "closed": None})
     (tmp_path / "closed").chmod(0o600)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - Path's opens one
     with as_nobody(tmp_path), pytest.raises(ImageUnusableError) as caught:
         ImageFiles(tmp_path / name)
     assert str(caught.value) == f"The image {tmp_path / name} cannot be used: {why}."
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - Path's opens one
 
 
 def test_what_this_account_may_not_see(tmp_path: Path) -> None:

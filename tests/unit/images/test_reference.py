@@ -257,7 +257,7 @@ def test_what_is_meant_well_is_read(text: str) -> None:
 
 def test_a_default_registry_that_is_no_text() -> None:
     with pytest.raises(ImageReferenceError, match="the default registry is of type int, not text"):
-        parse_reference("a:1", default_registry=5)  # type: ignore[arg-type]
+        parse_reference("a:1", default_registry=5)  # type: ignore[arg-type]  # what users do
 
 
 def check_safe(found: ImageReference) -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 import os
 import pwd
-import signal
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +16,6 @@ from tests.support.postgres import NoPostgresError, Postgres, running_postgres
 
 from htcdaskgateway.errors import ConfigurationError
 from htcdaskgateway.server import database
-from htcdaskgateway.server.backend import HTCondorBackend
 from htcdaskgateway.server.traits import LARGEST_CLUSTER, HTCondorClusterConfig
 
 
@@ -74,6 +73,35 @@ def test_the_lock_of_a_connection_that_was_cut_is_taken_again(server: Postgres, 
     database.Claim(url, tmp_path / "two").close()
 
 
+def options_of(connection: sa.Connection) -> list[int]:
+    """How the kernel minds this end of a connection."""
+    driver: Any = connection.connection.driver_connection
+    names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    with socket.socket(fileno=os.dup(driver.fileno())) as way:
+        return [way.getsockopt(socket.IPPROTO_TCP, name) for name in names]
+
+
+def test_each_side_notices_soon_that_the_other_is_lost(server: Postgres, tmp_path: Path) -> None:
+    """Else the lock of a lost gateway, whose place another one is to take, stays for hours."""
+    with closing(database.Claim(server.listen_url("secret"), tmp_path)) as claim:
+        connection = claim._connection
+        assert connection is not None
+        for name, value in database.OF_SERVER.items():
+            assert connection.exec_driver_sql(f"show {name}").scalar() == str(value)
+        found = options_of(connection)
+    assert found == [database.IDLE, database.INTERVAL, database.COUNT, database.SILENCE * 1000]
+
+
+def test_what_the_url_says_of_that_stays(server: Postgres) -> None:
+    url = f"{server.listen_url('secret')}?keepalives_idle=77"
+    assert "keepalives_idle" not in database.noticing(url)
+    manager = db_base.DataManager(url=url, echo=False, encrypt_keys=[b"x" * 43 + b"="])
+    with manager.db.connect() as connection:
+        idle, _, count, _ = options_of(connection)
+    manager.db.dispose()
+    assert (idle, count) == (77, database.COUNT)
+
+
 def test_records_are_written_after_connections_were_cut(server: Postgres) -> None:
     url = server.listen_url("secret")
     manager = db_base.DataManager(url=url, echo=False, encrypt_keys=[b"x" * 43 + b"="])
@@ -81,23 +109,6 @@ def test_records_are_written_after_connections_were_cut(server: Postgres) -> Non
     cut(url)
     assert database.instance_id(manager.db) == found
     manager.db.dispose()
-
-
-async def test_a_gateway_whose_database_is_anothers_ends_and_leaves_the_clusters(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def gone() -> None:
-        raise ConfigurationError("Another gateway uses the database x.")
-
-    monkeypatch.setattr("htcdaskgateway.server.backend.CLAIM_PERIOD", 0.01)
-    backend = HTCondorBackend(stop_clusters_on_shutdown=True)
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    monkeypatch.setattr(backend, "_claim", SimpleNamespace(check=gone), raising=False)
-    await asyncio.wait_for(backend.check_claim_loop(), 5)
-    await asyncio.wait_for(ended.wait(), 5)
-    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
-    assert not backend.stop_clusters_on_shutdown
 
 
 def test_the_identity_is_made_once_and_stays_with_the_database(tmp_path: Path) -> None:

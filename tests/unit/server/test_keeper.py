@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus, Worker
+from dask_gateway_server.backends.db_base import Cluster, JobStatus, Worker
 from tests.doubles import FakeSchedd
+from tests.unit.server.conftest import records
 
 from htcdaskgateway.condor.jobs import JobRequest, worker_jobs
 from htcdaskgateway.condor.schedd import Action, ObservedJob, SubmitDescription
@@ -21,6 +22,7 @@ from htcdaskgateway.errors import (
 )
 from htcdaskgateway.records import WorkerState
 from htcdaskgateway.server.keeper import Keeper
+from htcdaskgateway.server.report import record, report
 from htcdaskgateway.server.store import WorkerStore
 from htcdaskgateway.server.verdicts import Limits, Link
 
@@ -31,7 +33,7 @@ class Scene:
     """One gateway without its processes: records, keeper, schedd."""
 
     def __init__(self, url: str = "sqlite:///:memory:", schedd: FakeSchedd | None = None) -> None:
-        self.db = DataManager(url, encrypt_keys=KEYS)
+        self.db = records(url)
         self.store = WorkerStore(self.db, failure_limit=3)
         self.schedd = schedd or FakeSchedd()
         self.sandbox_broken = self.spool = False
@@ -71,16 +73,13 @@ class Scene:
         return list(self.store.wanted(cluster))
 
     def states(self, cluster: Cluster) -> list[str]:
-        return sorted(str(record.state) for record in self.store.report(cluster))
+        return sorted(str(one.state) for one in report(self.store, cluster))
 
     def reasons(self, cluster: Cluster) -> set[str]:
-        return {record.reason for record in self.store.report(cluster)}
+        return {one.reason for one in report(self.store, cluster)}
 
     def close(self) -> None:
         self.db.db.dispose()
-
-
-KEYS = [b"x7C9yf9qWQhH0nYdLJ3F2vS1b3cYt0lq7J6k5m4n3o8="]
 
 
 @pytest.fixture
@@ -117,12 +116,12 @@ async def test_a_schedd_that_is_silent_decides_nothing(scene: Scene) -> None:
     cluster = scene.cluster()
     scene.scale(cluster, 3)
     await scene.keeper.round()
-    before = scene.store.report(cluster)
+    before = report(scene.store, cluster)
     scene.schedd.silent = "not acted"
     for _ in range(3):
         with pytest.raises(ScheddSilentError):
             await scene.keeper.round()
-    assert scene.store.report(cluster) == before
+    assert report(scene.store, cluster) == before
     assert scene.keeper.trouble == "The schedd fake@ did not answer a query in 30 s."
     scene.schedd.silent = ""
     await scene.keeper.round()
@@ -357,8 +356,8 @@ async def test_a_held_job_fails_its_worker_and_is_removed(scene: Scene) -> None:
     victim, other = scene.wanted(cluster)
     scene.schedd.hold(victim.state["job_id"], "no such file", 13, 2)
     await scene.keeper.round()
-    record = scene.store.record(victim)
-    assert (record.state, record.reason) == (WorkerState.FAILED, "held: [13/2] no such file")
+    told = record(scene.store, victim)
+    assert (told.state, told.reason) == (WorkerState.FAILED, "held: [13/2] no such file")
     await scene.keeper.round()
     assert victim.state["job_id"] not in scene.schedd.jobs
     assert other in scene.wanted(cluster)
@@ -372,7 +371,7 @@ async def test_a_job_that_ended_is_replaced_and_its_record_says_how(scene: Scene
     [worker] = scene.wanted(cluster)
     scene.schedd.end(worker.state["job_id"], exit_code=66)
     await scene.keeper.round()
-    assert scene.store.record(worker).reason == "its job ended with exit code 66; last words: last words"
+    assert record(scene.store, worker).reason == "its job ended with exit code 66; last words: last words"
     assert scene.schedd.searches == 1
     await scene.keeper.round()
     assert scene.states(cluster) == ["failed", "starting"]
@@ -408,13 +407,13 @@ async def test_a_worker_that_is_stopped_while_the_history_is_read(
 
     monkeypatch.setattr(scene.schedd, "ended", stop_meanwhile)
     await scene.keeper.round()
-    assert scene.store.record(worker).state is WorkerState.FINISHED
+    assert record(scene.store, worker).state is WorkerState.FINISHED
 
 
 async def test_the_loop_ends_although_it_is_kicked_at_the_same_moment(scene: Scene) -> None:
     for _ in range(5):
         working = asyncio.ensure_future(scene.keeper.run())
-        while not scene.schedd.queries:  # noqa: ASYNC110
+        while not scene.schedd.queries:  # noqa: ASYNC110 - a double has no event
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)  # it waits for the next round now
         scene.keeper.kick()

@@ -9,16 +9,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus
+from dask_gateway_server.backends.db_base import Cluster, JobStatus
 from tests.doubles import FakeSchedd
-from tests.unit.server.test_keeper import KEYS
+from tests.unit.server.conftest import records
 
 from htcdaskgateway.condor.access import Access
 from htcdaskgateway.condor.errors import NoScheddError
 from htcdaskgateway.errors import ConfigurationError
-from htcdaskgateway.server.keepers import SERVICE, Keepers, Way
+from htcdaskgateway.server.keepers import Keepers
+from htcdaskgateway.server.sessions import Sessions
 from htcdaskgateway.server.store import WorkerStore
 from htcdaskgateway.server.verdicts import Limits
+from htcdaskgateway.server.ways import SERVICE, Way
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Scene:
     """A gateway's records, and keepers that may be started again."""
 
     def __init__(self) -> None:
-        self.db = DataManager("sqlite:///:memory:", encrypt_keys=KEYS)
+        self.db = records()
         self.store = WorkerStore(self.db, failure_limit=3)
         self.made: list[tuple[str, str]] = []
         self.best = "a@h"
@@ -63,7 +65,8 @@ class Scene:
             ),
             limits=Limits(start=600, lost=30, idle=0, period=5, grace=0),
         )
-        self._running.append(Keepers(site, "gateway-1", self.store, logging.getLogger("test")))
+        sessions, log = Sessions(lease=60, timeout=60), logging.getLogger("test")
+        self._running.append(Keepers(site, "gateway-1", self.store, sessions, log))
         return self._running[-1]
 
     def cluster(self, user: str = "alice", **columns: Any) -> Cluster:

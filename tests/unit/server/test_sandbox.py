@@ -74,25 +74,6 @@ def test_a_log_of_a_cluster_without_sandbox_makes_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("first\nlast line\n\n", "last line"),
-        ("", ""),
-        ("x" * 10_000, "x" * 300),
-        ("\n \n", ""),
-    ],
-)
-def test_last_words(tmp_path: Path, content: str, words: str) -> None:
-    sandbox = Sandbox(tmp_path, "c1")
-    sandbox.prepare({"worker-w.err": content})
-    assert sandbox.last_words("w") == words
-
-
-def test_last_words_of_a_worker_whose_output_did_not_come_back(tmp_path: Path) -> None:
-    assert Sandbox(tmp_path, "c1").last_words("w") == ""
-
-
 def test_keys_are_made_once(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     keys = encryption_keys(path)

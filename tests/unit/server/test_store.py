@@ -1,31 +1,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from cryptography.fernet import Fernet
 from dask_gateway_server.backends.db_base import Cluster, DataManager, JobStatus
 
 from htcdaskgateway.records import WorkerState
 from htcdaskgateway.server.heartbeat import Heartbeat
-from htcdaskgateway.server.store import ENDED_RECORDS, WorkerStore
+from htcdaskgateway.server.report import record, report
+from htcdaskgateway.server.store import WorkerStore
 from htcdaskgateway.server.verdicts import Link
-
-
-@pytest.fixture
-def store() -> Iterator[WorkerStore]:
-    manager = DataManager()
-    yield WorkerStore(manager, failure_limit=3)
-    manager.db.dispose()
-
-
-@pytest.fixture
-async def cluster(store: WorkerStore) -> Cluster:
-    made = store.db.create_cluster("analyst", {}, {})
-    store.db.update_cluster(made, status=JobStatus.RUNNING)
-    return made
 
 
 def scale(store: WorkerStore, cluster: Cluster, count: int) -> bool:
@@ -115,37 +100,6 @@ async def test_workers_that_were_connected_are_replaced_without_end(
         store.fail([(worker, "signal 9") for worker in list(store.wanted(cluster))])
 
 
-@pytest.mark.parametrize(
-    ("state", "link", "expected"),
-    [
-        ({}, Link.NEVER, WorkerState.WANTED),
-        ({"job_id": "1.0", "job_status": 1}, Link.NEVER, WorkerState.IDLE),
-        ({"job_id": "1.0", "job_status": 2}, Link.NEVER, WorkerState.STARTING),
-        ({"job_id": "1.0", "job_status": 2}, Link.CONNECTED, WorkerState.RUNNING),
-        ({"job_id": "1.0", "job_status": 2}, Link.RETIRING, WorkerState.LEAVING),
-        ({"job_id": "1.0", "job_status": 1}, Link.LOST, WorkerState.IDLE),
-        ({"job_id": "1.0", "job_status": 2}, Link.LOST, WorkerState.STARTING),
-    ],
-)
-async def test_state_of_a_record(
-    store: WorkerStore, cluster: Cluster, state: dict[str, object], link: Link, expected: WorkerState
-) -> None:
-    scale(store, cluster, 1)
-    [worker] = store.wanted(cluster)
-    store.save([(worker, {"state": state})])
-    store.watch(cluster).links[worker.name] = (link, 0.0)
-    assert store.record(worker).state is expected
-
-
-async def test_a_report_lists_the_last_ended_workers_only(store: WorkerStore, cluster: Cluster) -> None:
-    scale(store, cluster, ENDED_RECORDS + 20)
-    store.finish(list(store.wanted(cluster)))
-    scale(store, cluster, 2)
-    states = [record.state for record in store.report(cluster)]
-    assert states.count(WorkerState.FINISHED) == ENDED_RECORDS
-    assert states[-2:] == [WorkerState.WANTED] * 2
-
-
 async def test_records_are_found_again_by_the_next_gateway(tmp_path: Path) -> None:
     settings = {"url": f"sqlite:///{tmp_path}/db", "encrypt_keys": [Fernet.generate_key()]}
     first = DataManager(**settings)
@@ -155,12 +109,12 @@ async def test_records_are_found_again_by_the_next_gateway(tmp_path: Path) -> No
     scale(store, cluster, 2)
     connect(store, cluster, wanted(store, cluster)[0])
     store.save([(worker, {"state": {"job_id": "4.0", "host": "h"}}) for worker in store.wanted(cluster)])
-    before = store.report(cluster)
+    before = report(store, cluster)
     first.db.dispose()
 
     second = DataManager(**settings)
     # Until a heartbeat says otherwise, who was connected is taken to be so.
-    assert WorkerStore(second, 3).report(second.get_cluster(cluster.name)) == before
+    assert report(WorkerStore(second, 3), second.get_cluster(cluster.name)) == before
     second.db.dispose()
 
 
@@ -170,7 +124,7 @@ async def test_workers_are_known_by_their_jobs(store: WorkerStore, cluster: Clus
     assert store.names(cluster) == {first: first, second: second}
     store.save([(cluster.workers[first], {"state": {"job_id": "12.3"}})])
     assert store.names(cluster) == {first: first, second: second, "htcdask-worker_12_3": first}
-    assert store.record(cluster.workers[first]).dask_name == "htcdask-worker_12_3"
+    assert record(store, cluster.workers[first]).dask_name == "htcdask-worker_12_3"
 
 
 def beat(count: int, active: str = "", closing: str = "", closed: str = "") -> Heartbeat:
@@ -188,7 +142,7 @@ async def test_a_worker_comes_retires_and_goes(store: WorkerStore, cluster: Clus
     assert not scale(store, cluster, 1)
     store.follow(cluster, beat(1, active=first, closed=second))
     assert wanted(store, cluster) == [first]
-    assert store.record(cluster.workers[second]).state is WorkerState.FINISHED
+    assert record(store, cluster.workers[second]).state is WorkerState.FINISHED
 
 
 async def test_a_worker_whose_retirement_failed_stays(store: WorkerStore, cluster: Cluster) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htcdaskgateway.condor.schedd import EndedJob, JobStatus, ObservedJob
+from htcdaskgateway.condor.schedd import JobStatus, ObservedJob
 from htcdaskgateway.server.verdicts import (
     Do,
     Facts,
@@ -19,9 +19,6 @@ from htcdaskgateway.server.verdicts import (
     judge,
     pending_order,
     surplus,
-    to_remove,
-    waited_too_long,
-    why_it_ended,
 )
 
 NOW = 10_000.0
@@ -150,70 +147,3 @@ def test_surplus_leaves_as_many_as_are_wanted(count: int, connected: int, waitin
     pending = [Pending(str(number), number % 3) for number in range(waiting)]
     left = connected + waiting - len(set(surplus(count, connected, pending)))
     assert left == max(connected, min(count, connected + waiting))
-
-
-@pytest.mark.parametrize(
-    ("status", "age", "removed"),
-    [
-        (JobStatus.IDLE, 0, True),
-        (JobStatus.HELD, 0, True),
-        (JobStatus.SUSPENDED, 0, True),
-        (JobStatus.RUNNING, 9, False),
-        (JobStatus.RUNNING, 10, True),
-        (JobStatus.TRANSFERRING_OUTPUT, 9, False),
-        (JobStatus.TRANSFERRING_OUTPUT, 10, True),
-        (JobStatus.REMOVED, 1e6, False),
-        (JobStatus.COMPLETED, 1e6, False),
-    ],
-)
-def test_an_unwanted_job_may_end_by_itself(status: JobStatus, age: float, removed: bool) -> None:
-    assert to_remove([(job(status), NOW - age)], NOW, LIMITS.grace) == (["7.0"] if removed else [])
-
-
-@pytest.mark.parametrize(
-    ("code", "signal", "removed", "words", "sentence"),
-    [
-        (1, None, "", "no dask", "its job ended with exit code 1; last words: no dask"),
-        (0, None, "", "", "its job ended with exit code 0"),
-        (None, 9, "", "", "its job was ended by signal 9"),
-        (None, None, "via condor_rm", "", "its job was removed: via condor_rm"),
-        (None, None, "", "", "its job has left the queue; the history does not say why"),
-        (
-            68,
-            None,
-            "",
-            "start_worker.sh on node: the image 'x' is not there.",
-            "on node: the image 'x' is not there",
-        ),
-        (68, None, "", "of the user's", "its job ended with exit code 68; last words: of the user's"),
-        (
-            70,
-            None,
-            "",
-            "start_worker.sh on n: x.",
-            "its job ended with exit code 70; last words: start_worker.sh on n: x.",
-        ),
-        (255, None, "", "FATAL: no", "its job ended with exit code 255; last words: FATAL: no"),
-    ],
-)
-def test_why_it_ended(code: int | None, signal: int | None, removed: str, words: str, sentence: str) -> None:
-    assert why_it_ended(code, signal, removed, words) == sentence
-
-
-OURS = "The job attribute PeriodicRemove expression '(JobStatus =?= 1 && ...)' evaluated to TRUE"
-
-
-@pytest.mark.parametrize(
-    ("last_seen", "status", "reason", "so"),
-    [
-        (JobStatus.IDLE, JobStatus.REMOVED, OURS, True),
-        (JobStatus.HELD, JobStatus.REMOVED, OURS, False),
-        (JobStatus.RUNNING, JobStatus.REMOVED, OURS, False),
-        (JobStatus.IDLE, JobStatus.REMOVED, "via condor_rm (by user alice)", False),
-        (JobStatus.IDLE, JobStatus.REMOVED, "The system macro SYSTEM_PERIODIC_REMOVE expression", False),
-        (JobStatus.IDLE, JobStatus.COMPLETED, "", False),
-    ],
-)
-def test_what_waited_too_long(last_seen: JobStatus, status: JobStatus, reason: str, so: bool) -> None:
-    assert waited_too_long(int(last_seen), EndedJob("7.0", status, removed_because=reason)) is so
-    assert not waited_too_long(int(last_seen), None)

@@ -18,7 +18,7 @@ Request = dict[str, Any]
 _NO_JOB = "2147483647.0"
 
 
-class Failure(Exception):  # noqa: N818
+class Failure(Exception):  # noqa: N818 - what HTCondor says, not a mistake of ours
     """Words of HTCondor, and the step that failed."""
 
     def __init__(self, step: str, words: str) -> None:
