@@ -45,10 +45,13 @@ listed = json.loads(htcdask("workers", name, "--json"))["workers"]
 assert [one["state"] for one in listed] == ["running"] * 2, listed
 for one in listed:
     assert one["job_id"] in workers
-assert "9 workers are more than the site allows in one cluster: 4." in htcdask("scale", name, "9", code=1)
+refused = htcdask("scale", name, "9", code=1)
+assert "9 workers are more than the site allows in one cluster: 4." in refused
+assert f"Ask for at most 4: `htcdask scale {name} 4`." in refused
 assert "None of your clusters begins with 'nobody'." in htcdask("shutdown", "nobody", code=1)
+assert json.loads(htcdask("scale", name, "2", "--json"))["running"] == 2
 print("before", flush=True)
-assert f"Cluster {name} is shut down." in htcdask("shutdown", "--all")
+assert json.loads(htcdask("shutdown", "--all", "--json")) == {"shut_down": [name]}
 assert htcdask("clusters") == "You have no cluster.\\n"
 print("all seen")
 """

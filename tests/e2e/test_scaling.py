@@ -11,6 +11,7 @@ from tests.support.waiting import eventually
 from tests.support.watching import exactly, live, no_jobs, stays
 
 from htcdaskgateway import HTCGatewayCluster, WorkerState
+from htcdaskgateway.client.errors import ClusterFailedError, WorkersMissingError
 
 pytestmark = [pytest.mark.condor, pytest.mark.usefixtures("submitter")]
 
@@ -89,3 +90,22 @@ def test_adapt_follows_the_load_and_nothing_fights(server: GatewayServer, cluste
     cluster.adapt(active=False)
     cluster.scale(1)
     exactly(server, cluster, 1)
+
+
+@pytest.mark.timeout(240)
+def test_workers_that_the_load_decides_on_can_be_waited_for(cluster: HTCGatewayCluster) -> None:
+    cluster.adapt(0, 3)
+    with cluster.get_client() as client:
+        futures = client.map(slow, range(60))
+        cluster.wait_for_workers(1, timeout=60)
+        cluster.wait_for_workers(3, timeout=60)
+        with pytest.raises(WorkersMissingError, match="the load decides, between 0 and 3"):
+            cluster.wait_for_workers(4, timeout=60)
+        assert client.gather(futures) == list(range(60))
+    cluster.scale(1)
+    with pytest.raises(WorkersMissingError, match="the cluster is scaled to 1"):
+        cluster.wait_for_workers(2, timeout=60)
+    cluster.shutdown()
+    for asked in (cluster.get_client, lambda: cluster.scale(2), lambda: cluster.adapt(0, 2)):
+        with pytest.raises(ClusterFailedError, match="its status here is closed"):
+            asked()

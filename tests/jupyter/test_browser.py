@@ -108,6 +108,7 @@ def test_the_notebook(hub: Hub, lab: Lab, pictures: Pictures) -> None:
     notebook.run("data", "analysis")
     dashboard.bring_to_front()
     dashboard.wait_for_function(COMPUTED, arg="dimuon_masses")
+    dashboard.wait_for_timeout(1500)  # milliseconds, in which its other plots follow: for the picture alone
     pictures.take("dashboard", dashboard)
     dashboard.close()
 

@@ -72,17 +72,18 @@ def test_what_goes_wrong(hub: Hub, notebook: Kernel) -> None:
         "idle": "WorkersMissingError",
     }
     for name, words in {
-        "no-image": ["is not below the image root.", "looked for: "],
+        "no-image": ["is not below the image root.", "looked for: ", " or pass image_registry= if it is in "],
         "mismatch": [
             "does not fit this notebook: python, dask, distributed and dask-gateway differ.",
             "3.13",
+            "Of this name, these fit this notebook:\n  image=",
         ],
         "x509": [f"The X.509 proxy {home}/expired-proxy.pem expired 1 h ago.", "Make a new one"],
-        "too-large": ["worker_memory", "8"],
+        "too-large": ["worker_memory", "8", "gateway.cluster_options() shows"],
         "too-many": ["10000 workers are more than the site allows in one cluster: 20.", "cluster.scale(20)"],
-        "held": [" failed held: "],
+        "held": ["1 held", "via condor_hold", "Somebody held the job by hand; a new one takes its place."],
         "held-logs": ["held: "],
-        "idle": ["0 of 1 workers are running after 15 s.", "1 idle"],
+        "idle": ["0 of 1 workers are running after 15 s.", "1 idle", "Leave node_match_expr out, or give an"],
         "shutdown": ["[]"],
     }.items():
         for text in words:

@@ -6,10 +6,13 @@ import asyncio
 import json
 
 import click
+from dask_gateway.auth import GatewayAuth
 
 from htcdaskgateway.cli.check_probes import SECONDS, check_all
 from htcdaskgateway.cli.check_verdicts import Finding, is_well
-from htcdaskgateway.cli.gateway import address_option, gateway_at
+from htcdaskgateway.cli.gateway import address_option
+from htcdaskgateway.client.gateway import HTCGateway
+from htcdaskgateway.errors import HTCDaskError
 
 
 @click.command()
@@ -47,6 +50,13 @@ def check(ctx: click.Context, address: str | None, seconds: float, as_json: bool
 
 
 async def ask(address: str | None, seconds: float) -> list[Finding]:
-    """Look at everything."""
-    async with gateway_at(address) as gateway:
-        return await check_all(gateway, seconds)
+    """Look at everything; what makes a client impossible is a finding, too."""
+    try:
+        gateway, refused = HTCGateway(address, asynchronous=True), None
+    except HTCDaskError as error:
+        try:  # whether it is there can be asked by somebody whom it does not know
+            gateway, refused = HTCGateway(address, auth=GatewayAuth(), asynchronous=True), error
+        except HTCDaskError as wrong:
+            return await check_all(wrong, seconds)
+    async with gateway:
+        return await check_all(gateway, seconds, refused)

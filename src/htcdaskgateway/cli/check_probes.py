@@ -3,65 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import aiohttp
 from dask_gateway import GatewayServerError
 
+from htcdaskgateway.cli.check_local import apptainer, cvmfs, sandbox, token, x509
 from htcdaskgateway.cli.check_verdicts import (
     Finding,
     Level,
-    of_apptainer,
-    of_credential,
+    as_information,
     of_error,
     of_gateway,
     of_image,
-    of_image_root,
-    of_sandbox,
+    of_silence,
     of_slots,
     of_stranger,
 )
 from htcdaskgateway.client.condor_access import Schedds, configured_access
 from htcdaskgateway.client.gateway import HTCGateway
 from htcdaskgateway.client.images import Wish, decide, look
-from htcdaskgateway.client.session_sandbox import SessionSandbox
-from htcdaskgateway.client.site import NOTHING, SiteFacts
+from htcdaskgateway.client.site import SiteFacts
 from htcdaskgateway.client.slot_match import slot_match
-from htcdaskgateway.condor.programs import run
-from htcdaskgateway.config import setting
-from htcdaskgateway.credentials.find import look_for_token, look_for_x509
 from htcdaskgateway.credentials.policy import Policy
 from htcdaskgateway.credentials.words import TOKEN, X509
 from htcdaskgateway.errors import GatewayUnreachableError, HTCDaskError
-from htcdaskgateway.threads import in_thread
 
 SECONDS = 15.0  # that one part may take
 PARTS = (
     "gateway", "authentication", "HTCondor", "slots", X509, TOKEN, "CVMFS", "Apptainer", "image", "sandbox",
 )  # fmt: skip
 UNKNOWN = "not looked at: the gateway would say what this site uses"
+Probe = Callable[[], Awaitable[Finding]]
+ANY_SITE = SiteFacts(submitter="session", credentials=Policy())  # it may want whatever is here
 EXPECTED = (OSError, GatewayServerError, aiohttp.ClientError, ValueError, LookupError, TypeError)
 
 
-async def check_all(gateway: HTCGateway, seconds: float = SECONDS) -> list[Finding]:
+async def check_all(
+    gateway: HTCGateway | HTCDaskError, seconds: float = SECONDS, refused: HTCDaskError | None = None
+) -> list[Finding]:
     """Look at all parts, most of them at the same time.
 
     Parameters
     ----------
-    gateway : HTCGateway
+    gateway : HTCGateway or HTCDaskError
+        The error: why there can be no client of it.
     seconds : float, optional
-        That each of them may take; one that hangs fails alone.
+        That each part may take; one that hangs fails alone.
+    refused : HTCDaskError, optional
+        Why the client cannot authenticate.
 
     Returns
     -------
     list of Finding
         In the order of `PARTS`.
     """
+    if isinstance(gateway, HTCDaskError):
+        unused = Finding("authentication", Level.UNUSED, "nobody is there to ask")
+        return await without_site([of_error("gateway", gateway), unused], seconds)
     reached = await bounded("gateway", partial(gateway_answers, gateway), seconds)
     site = SiteFacts()
 
@@ -70,34 +70,55 @@ async def check_all(gateway: HTCGateway, seconds: float = SECONDS) -> list[Findi
         site, finding = await authentication(gateway)
         return finding
 
-    if reached.level is Level.FAILURE:
+    if refused is not None:
+        accepted = of_error("authentication", refused)
+    elif reached.level is Level.FAILURE:
         accepted = Finding("authentication", Level.UNUSED, "nobody is there to ask")
     else:
         accepted = await bounded("authentication", authenticate, seconds)
     if accepted.level is not Level.OK:
-        return [reached, accepted, *(Finding(part, Level.UNUSED, UNKNOWN) for part in PARTS[2:])]
+        return await without_site([reached, accepted], seconds)
     if not site.is_ours:
         return [of_stranger(reached), accepted]
-    rest = {
+    rest: dict[str, Probe] = {
         "HTCondor": partial(htcondor, site),
         "slots": partial(slots, gateway, site),
+        **on_this_machine(site, seconds),
+        "image": partial(image, site),
+        "sandbox": partial(sandbox, site, seconds),
+    }
+    return [reached, accepted, *await all_of(rest, seconds)]
+
+
+async def without_site(told: list[Finding], seconds: float) -> list[Finding]:
+    """Look at what this machine has, for nobody says what the site wants of it: nothing of it fails."""
+    local = {
+        one.part: as_information(one) for one in await all_of(on_this_machine(ANY_SITE, seconds), seconds)
+    }
+    rest = (local.get(part) or Finding(part, Level.UNUSED, UNKNOWN) for part in PARTS[2:])
+    return [*told, *rest]
+
+
+def on_this_machine(site: SiteFacts, seconds: float) -> dict[str, Probe]:
+    """Give the looks that need nobody's answer."""
+    return {
         X509: partial(x509, site, seconds),
         TOKEN: partial(token, site, seconds),
         "CVMFS": partial(cvmfs, site, seconds),
         "Apptainer": partial(apptainer, site, seconds),
-        "image": partial(image, site),
-        "sandbox": partial(sandbox, site, seconds),
     }
-    others = (bounded(part, probe, seconds) for part, probe in rest.items())
-    return [reached, accepted, *await asyncio.gather(*others)]
 
 
-async def bounded(part: str, probe: Callable[[], Awaitable[Finding]], seconds: float) -> Finding:
+async def all_of(probes: Mapping[str, Probe], seconds: float) -> list[Finding]:
+    return await asyncio.gather(*(bounded(part, probe, seconds) for part, probe in probes.items()))
+
+
+async def bounded(part: str, probe: Probe, seconds: float) -> Finding:
     """Look at one part, for so long at most."""
     try:
         return await asyncio.wait_for(probe(), seconds)
     except asyncio.TimeoutError:
-        return Finding(part, Level.FAILURE, f"no answer within {seconds:g} s")
+        return of_silence(part, seconds)
     except HTCDaskError as error:
         return of_error(part, error)
     except EXPECTED as error:
@@ -147,67 +168,6 @@ async def slots(gateway: HTCGateway, site: SiteFacts) -> Finding:
     return of_slots(await slot_match(gateway, submits=site.submitter == "session"))
 
 
-async def x509(site: SiteFacts, seconds: float) -> Finding:
-    policy = credentials(site)
-    find = partial(look_for_x509, policy, os.environ, os.geteuid())
-    return of_credential(X509, policy.x509, await in_thread(find, seconds), time.time())
-
-
-async def token(site: SiteFacts, seconds: float) -> Finding:
-    policy = credentials(site)
-    find = partial(look_for_token, policy, os.environ, os.geteuid())
-    return of_credential(TOKEN, policy.token, await in_thread(find, seconds), time.time())
-
-
-def credentials(site: SiteFacts) -> Policy:
-    """What jobs get from this machine: only a session that submits has anything to give."""
-    return site.credentials if site.submitter == "session" else NOTHING
-
-
-async def cvmfs(site: SiteFacts, seconds: float) -> Finding:
-    """Whether the directory of the images can be read; CVMFS may hang there."""
-    if site.runtime == "none":
-        return Finding("CVMFS", Level.UNUSED, "workers run without images")
-    root = setting("image-root", site.image_root)
-    try:
-        entries = await in_thread(partial(count_entries, root), seconds)
-    except (FileNotFoundError, NotADirectoryError):
-        return of_image_root(root, 0)
-    return of_image_root(root, entries)
-
-
-def count_entries(directory: str) -> int:
-    return sum(1 for _ in Path(directory).iterdir())
-
-
-async def apptainer(site: SiteFacts, seconds: float) -> Finding:
-    if site.runtime == "none":
-        return Finding("Apptainer", Level.UNUSED, "workers run without images")
-    program = setting("apptainer", "apptainer") or "apptainer"
-    found = await in_thread(lambda: shutil.which(program), seconds)
-    if not found:
-        return of_apptainer(program, "")
-    output = await run([found, "--version"], seconds, {})
-    if output.code:
-        return Finding("Apptainer", Level.WARNING, f"{found} --version: {output.words}")
-    return of_apptainer(program, output.stdout.strip())
-
-
 async def image(site: SiteFacts) -> Finding:
     """The image that ``new_cluster()`` would take."""
     return of_image(await look(decide(Wish(), site, {})))
-
-
-async def sandbox(site: SiteFacts, seconds: float) -> Finding:
-    """Where this session would submit, the place of its files."""
-    if site.submitter != "session":
-        return Finding("sandbox", Level.UNUSED, "the gateway has the files of its jobs")
-    path = SessionSandbox.configured("0" * 32).path
-
-    def seen() -> Finding:
-        parent = next(above for above in (path.parent, *path.parent.parents) if above.is_dir())
-        writable = os.access(parent, os.W_OK | os.X_OK)
-        shown = str(path).replace("0" * 32, "CLUSTER")
-        return of_sandbox(shown, str(parent), writable, shutil.disk_usage(parent).free)
-
-    return await in_thread(seen, seconds)

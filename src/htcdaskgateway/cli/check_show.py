@@ -12,7 +12,7 @@ from rich.text import Text
 
 from htcdaskgateway.cli.check_verdicts import Finding, Level
 from htcdaskgateway.cli.console import notes_console, output_console
-from htcdaskgateway.cli.views_show import printable_lines
+from htcdaskgateway.client.views.table import printable_lines
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "red", Level.UNUSED: "dim"}
 PLAIN = {Level.OK: "ok", Level.WARNING: "warning", Level.FAILURE: "FAILURE", Level.UNUSED: "unused"}

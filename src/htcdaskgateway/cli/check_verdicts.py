@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from htcdaskgateway.cli.remedies import in_a_shell
 from htcdaskgateway.client.images import Choice, comparison
 from htcdaskgateway.client.slot_match import Found
 from htcdaskgateway.credentials.errors import CredentialError, CredentialMissingError
@@ -66,8 +67,25 @@ def of_error(part: str, error: Exception, level: Level = Level.FAILURE) -> Findi
     """Say what an error says."""
     if isinstance(error, HTCDaskError):
         facts = {name: str(value) for name, value in error.facts.items()}
-        return Finding(part, level, error.sentence, error.remedy, facts)
+        return Finding(part, level, error.sentence, in_a_shell(error.remedy), facts)
     return Finding(part, level, f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+def of_silence(part: str, seconds: float) -> Finding:
+    """Say that a part took too long."""
+    remedy = f"`htcdask check --seconds {max(60, 4 * seconds):g}` waits longer."
+    return Finding(part, Level.FAILURE, f"no answer within {seconds:g} s", remedy)
+
+
+def as_information(finding: Finding) -> Finding:
+    """Give what was seen where no gateway says whether the site wants it: nothing of it has failed."""
+    if finding.level is Level.FAILURE:
+        return replace(finding, level=Level.WARNING)
+    if finding.level is Level.UNUSED:
+        return replace(
+            finding, text=f"there is no {finding.part}; the gateway would say whether one is needed"
+        )
+    return finding
 
 
 def of_gateway(address: str, server: Mapping[str, Any], status: str) -> Finding:

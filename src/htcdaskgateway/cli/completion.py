@@ -13,7 +13,7 @@ def completion(shell: str) -> None:
 
     \b
     bash:  eval "$(htcdask completion bash)"    in ~/.bashrc
-    zsh:   eval "$(htcdask completion zsh)"     in ~/.zshrc
+    zsh:   eval "$(htcdask completion zsh)"     in ~/.zshrc, after compinit
     fish:  htcdask completion fish | source     in ~/.config/fish/config.fish
     """  # noqa: D301 - Click takes the character for "as it is written"
     from htcdaskgateway.cli.group import htcdask

@@ -16,28 +16,36 @@ DIRECTORY = click.Path(path_type=Path)
 @click.option(
     "--input", "inputs", multiple=True, metavar="FILE", help="A NanoAOD file of your own. Repeatable."
 )
-@click.option("--workers", default=4, show_default=True, type=click.IntRange(1, 1000), help="Dask workers.")
+@click.option(
+    "--workers", default=4, show_default=True, type=click.IntRange(1, 1000), metavar="N", help="Dask workers."
+)
 @click.option(
     "--output", default=".", type=DIRECTORY, metavar="DIR", help="Where the picture goes. [default: here]"
 )
-@click.option("--keep", is_flag=True, help="Leave it running, and print how a notebook connects to it.")
+@click.option("--keep", is_flag=True, help="Leave it running; print how a notebook connects.")
 @click.option("--stop", type=DIRECTORY, metavar="DIR", help="End a demo that was kept.")
 @click.option(
     "--run-on",
     type=click.Choice(["auto", "htcondor", "processes"]),
     default="auto",
-    show_default=True,
-    help="What runs the workers. auto: HTCondor, where there is one.",
+    metavar="WHAT",
+    help="What runs the workers: auto (the default), htcondor or processes.",
 )
 @click.option(
     "--timeout",
     default=300.0,
     show_default=True,
     type=click.FloatRange(1),
-    help="Seconds to wait for the workers, and for a task.",
+    metavar="SECONDS",
+    help="For the workers, and for a task.",
 )
 @click.option(
-    "--seed", default=20120712, show_default=True, type=click.IntRange(0), help="Of the generated sample."
+    "--seed",
+    default=20120712,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="Of the generated sample.",
 )
 def demo(
     more: tuple[str, ...],
@@ -52,12 +60,10 @@ def demo(
 ) -> None:
     """Find dimuon candidates in NanoAOD files, on a gateway that is brought up for it.
 
-    Brings up a gateway in a private directory, asks it for a Dask cluster whose workers are HTCondor jobs
-    (plain processes where there is no HTCondor), runs the analysis, draws the mass spectrum, and clears
-    everything away. Without FILE a sample is generated.
+    Its Dask workers are HTCondor jobs, or plain processes where there is no HTCondor. At the end everything
+    but the picture is cleared away. Without FILE a sample is generated.
 
     \b
-        htcdask demo
         htcdask demo --workers 8 --output /tmp nano_*.root
         htcdask demo --keep
     """  # noqa: D301 - \b is click's: keep these lines as they are

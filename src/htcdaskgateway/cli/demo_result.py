@@ -50,7 +50,9 @@ class Result:
 
     def kept(self, lines: Sequence[str], stop: str) -> None:
         """What a person needs of a demo that still runs; no wrapping, as it is to be copied."""
-        self._console.print("It is still running. In a notebook of this account, on this machine:\n")
+        self._console.print(
+            "It is still running. In a Python or notebook of this account, on this machine:\n"
+        )
         for line in lines:
             self._console.out(line, highlight=False)
         self._console.print("\nThis ends it:\n")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from htcdaskgateway.cli.remedies import in_a_shell
 from htcdaskgateway.errors import HTCDaskError
 
 # name: where the command is, and its line in `htcdask --help`
@@ -58,6 +59,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except HTCDaskError as error:
+            error.remedy = in_a_shell(error.remedy)
             raise Failure(str(error)) from error
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,7 @@ from htcdaskgateway.config import setting
 from htcdaskgateway.images.catalogue import ImageCatalogue, own_root
 from htcdaskgateway.images.contents import ImageContents
 from htcdaskgateway.images.errors import ImageUnusableError
-from htcdaskgateway.images.reference import ALIASES, DEFAULT_ROOT, ImageReference
+from htcdaskgateway.images.reference import ALIASES, ImageReference
 from htcdaskgateway.images.running import ask_image
 from htcdaskgateway.images.survey import Finding, survey
 from htcdaskgateway.versions.here import versions_here
@@ -33,19 +29,12 @@ from htcdaskgateway.versions.table import Column, VersionTable
 @click.option(
     "--root",
     metavar="DIR",
-    help="Where images lie unpacked. [default: htcdaskgateway.image-root, or what the gateway says, or"
-    f" {DEFAULT_ROOT}]",
+    help="Where images lie unpacked. [default: as configured, or as the gateway says]",
 )
 @click.option("--registry", metavar="NAME", help="Images of this registry only.")
 @click.option("--fits", "only_fitting", is_flag=True, help="Images that fit this Python environment only.")
-@click.option(
-    "--run", is_flag=True, help="Start each image with Apptainer and ask it, instead of reading it."
-)
-@click.option(
-    "--apptainer",
-    metavar="PROGRAM",
-    help="What --run starts. [default: htcdaskgateway.apptainer, or apptainer]",
-)
+@click.option("--run", is_flag=True, help="Start each with Apptainer and ask it; else files are read.")
+@click.option("--apptainer", metavar="PROGRAM", help="What --run starts. [default: apptainer]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def images(
     pattern: str,
@@ -59,12 +48,11 @@ def images(
     """List images with their Python and Dask, and whether they fit this environment.
 
     PATTERN is a part of an image's name, or a pattern with * and ?. An image fits when it has the Python
-    (major.minor), dask, distributed and dask-gateway of the environment in which htcdask runs: only then
-    can a notebook of this environment use it, and its PATH must have dask. "yes?" and "no?" say that
-    something about the image is in doubt.
+    (major.minor), dask, distributed and dask-gateway of this environment, and dask in its PATH: notebooks of
+    this environment can use no other. "yes?" and "no?" say that something about it is in doubt.
 
-    Without --run no image is started: its directory is read. If gateway.address of Dask is set, the gateway
-    is asked where images are and which program its workers are, where that is not dask.
+    htcdaskgateway.image-root and htcdaskgateway.apptainer of Dask's configuration are taken, and a configured
+    gateway is asked where images are.
     """
     from htcdaskgateway.cli.images_show import ImagesShow
 
@@ -86,13 +74,12 @@ def images(
             if not only_fitting or can_be_used(finding, here):
                 findings.append(finding)
     findings.sort(key=lambda finding: str(finding.reference))
-    with output():
-        if as_json:
-            click.echo(json.dumps([as_data(finding, here) for finding in findings], indent=2))
-        else:
-            show.findings(findings, here)
-            if len(findings) == 1 and findings[0].contents:
-                show.table(comparison(findings[0].contents, here))
+    if as_json:
+        click.echo(json.dumps([as_data(finding, here) for finding in findings], indent=2))
+    else:
+        show.findings(findings, here)
+        if len(findings) == 1 and findings[0].contents:
+            show.table(comparison(findings[0].contents, here))
     if not findings:
         raise click.ClickException(nothing(pattern, catalogue, registry, only_fitting))
 
@@ -105,18 +92,6 @@ def matches(pattern: str, reference: ImageReference) -> bool:
     if any(wildcard in pattern for wildcard in "*?["):
         return fnmatchcase(text, pattern) or fnmatchcase(reference.name, pattern)
     return pattern in text
-
-
-@contextmanager
-def output() -> Iterator[None]:
-    """Say in a sentence that standard output takes no more: a disk that is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise  # a reader that has seen enough: Click knows
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest at its end
-        raise click.ClickException(f"Standard output cannot be written to: {error.strerror}.") from error
 
 
 def runner(program: str) -> str:

@@ -8,6 +8,7 @@ import json
 import click
 
 from htcdaskgateway.cli.gateway import cluster_names, complete_cluster, gateway_at, pick
+from htcdaskgateway.cli.remedies import about
 from htcdaskgateway.client.log_sources import collect
 from htcdaskgateway.client.logs import Logs
 
@@ -27,7 +28,8 @@ def logs(cluster: str, worker: str | None, tail: int | None, address: str | None
     Of a worker whose job has ended this is its standard output and error, of one that runs what it has
     logged so far. The gateway and its authentication are those of Dask's configuration.
     """
-    found = asyncio.run(ask(cluster, worker, tail, address))
+    with about(cluster):
+        found = asyncio.run(ask(cluster, worker, tail, address))
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else readable(str(found)))
 
 

@@ -11,7 +11,7 @@ import dask.config
 from htcdaskgateway.client.errors import NoAddressError
 from htcdaskgateway.errors import InvalidRequestError, shown
 
-KEYS = ("address", "public-address", "proxy-address")
+KEYS = ("address", "public-address", "proxy-address", "http-client.proxy")
 
 
 def check_addresses(address: object, environment: Mapping[str, str] | None = None) -> None:
@@ -59,5 +59,5 @@ def _filled(key: str, text: object, variables: Mapping[str, str]) -> object:
         f"gateway.{key} {why}.",
         {"in Dask's configuration": f"{key}: {shown(text)}"},
         f"Set it to the address itself, or name a variable that is set, as {{NAME}}. `export"
-        f" DASK_GATEWAY__{key.upper().replace('-', '_')}=…` goes before files.",
+        f" DASK_GATEWAY__{key.upper().replace('-', '_').replace('.', '__')}=…` goes before files.",
     )

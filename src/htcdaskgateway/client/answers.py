@@ -10,6 +10,9 @@ import aiohttp
 
 NO_ROUTE = "404: Not Found"  # aiohttp's words for a path that the gateway does not know
 _UNKNOWN_CLUSTER = re.compile(r"Cluster .* not found", re.DOTALL)
+_WRONG_OPTION = re.compile(  # in the words of dask-gateway's options
+    r"Unknown fields |\S+ must be ([<>]=|an?) |.* is not a valid option for ", re.DOTALL
+)
 
 
 class NotTheGatewayError(Exception):
@@ -39,6 +42,15 @@ def is_the_gateways(status: int, text: str) -> bool:
         return words is not None
     said = text.strip() if words is None else words
     return said == NO_ROUTE or (words is not None and _UNKNOWN_CLUSTER.fullmatch(words) is not None)
+
+
+def remedy(words: str) -> str:
+    """What to do about what the gateway has refused; empty if that is not known. Pure."""
+    if _UNKNOWN_CLUSTER.fullmatch(words):
+        return "gateway.list_clusters() lists the clusters that there are."
+    if _WRONG_OPTION.match(words):
+        return "gateway.cluster_options() shows the options and their limits."
+    return ""
 
 
 def _error(text: str) -> str | None:

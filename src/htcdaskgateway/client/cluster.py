@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from distributed import Client
+
 from htcdaskgateway.client.address import check_addresses
 from htcdaskgateway.client.dropin import DropIn
 from htcdaskgateway.client.errors import ClusterFailedError
@@ -110,6 +112,18 @@ class HTCGatewayCluster(Shown, Sized, DropIn):
         In it: the submit description as submitted, HTCondor's event log, and what workers wrote.
         """
         return None if self._submitter is None else self._submitter.sandbox.path
+
+    def get_client(self, set_as_default: bool = True) -> Client:
+        """Make a client of the cluster's scheduler.
+
+        Raises
+        ------
+        ClusterFailedError
+            The cluster has ended.
+        """
+        self._check_open()
+        client: Client = super().get_client(set_as_default)
+        return client
 
     def versions(self) -> Any:
         """Versions in this notebook, in the image if it was read, in the scheduler and in the workers.

@@ -55,6 +55,8 @@ class WorkersMissingError(HTCDaskError, TimeoutError):
         Such as ``2 running, 3 idle``.
     reasons : sequence of Reason
         What the missing ones wait for, each with its number of workers.
+    remedy : str
+        What to do if no more of them are wanted; empty if they are.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class WorkersMissingError(HTCDaskError, TimeoutError):
         why: str,
         states: str,
         reasons: Sequence[Reason] = (),
+        remedy: str = "",
     ) -> None:
         self.wanted, self.running, self.seconds = wanted, running, seconds
         self.why, self.states, self.reasons = why, states, tuple(reasons)
-        facts, remedies = {"workers": states}, dict[str, None]()
+        facts, remedies = {"workers": states}, {remedy: None} if remedy else dict[str, None]()
         for reason in self.reasons:
             if reason.text:
                 before = facts.get(reason.title)

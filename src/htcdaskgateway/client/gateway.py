@@ -11,7 +11,8 @@ import aiohttp
 from dask_gateway import Gateway, GatewayClusterError, GatewayServerError
 
 from htcdaskgateway.client.address import check_addresses
-from htcdaskgateway.client.answers import NotTheGatewayError, only_the_gateway
+from htcdaskgateway.client.answers import NotTheGatewayError, only_the_gateway, remedy
+from htcdaskgateway.client.authentication import way_to_authenticate
 from htcdaskgateway.client.dropin import check_worker_type, checked_options
 from htcdaskgateway.client.errors import ClusterFailedError, RefusedError
 from htcdaskgateway.client.farewell import close_at_exit, close_later
@@ -63,11 +64,20 @@ class HTCGateway(Gateway):
     _session: aiohttp.ClientSession | None
     _choice = Choice()  # of the cluster that was submitted last: each cluster object has a gateway of its own
 
-    def __init__(self, address: str | None = None, *arguments: Any, **keywords: Any) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        proxy_address: str | int | None = None,
+        public_address: str | None = None,
+        auth: Any = None,
+        *arguments: Any,
+        **keywords: Any,
+    ) -> None:
         check_addresses(address)
+        way = way_to_authenticate(auth)
         try:
-            super().__init__(address, *arguments, **keywords)
-        except ValueError as error:  # such as: no token of the Hub in the environment
+            super().__init__(address, proxy_address, public_address, way, *arguments, **keywords)
+        except ValueError as error:  # such as: a port that is none, of the gateway proxy's address
             raise InvalidRequestError(f"There can be no client of this gateway: {error}.") from error
         if not self.asynchronous:
             close_at_exit(self)
@@ -93,7 +103,7 @@ class HTCGateway(Gateway):
                 raise
             raise AuthenticationError(self.address, 401, str(error)) from error
         except ValueError as error:  # dask-gateway's for 404 and 422
-            raise InvalidRequestError(str(error)) from error
+            raise InvalidRequestError(str(error), remedy=remedy(str(error))) from error
         return answer
 
     async def _workers(self, cluster_name: str, since: int | None = None) -> WorkersReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from htcdaskgateway.errors import InvalidRequestError
@@ -38,6 +39,8 @@ class WorkersReport:
         Image reference of scheduler and workers; empty: none, or not known.
     lacks_session : bool
         Sessions of its owner submit for this cluster, and the gateway knows of none that is there now.
+    adapts : tuple of (int or None), or None
+        The load decides on ``count``, between these two; None: ``scale`` has.
     """
 
     revision: int
@@ -51,6 +54,7 @@ class WorkersReport:
     memory: int = 0
     image: str = ""
     lacks_session: bool = False
+    adapts: tuple[int | None, int | None] | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WorkersReport:
@@ -58,11 +62,29 @@ class WorkersReport:
         plain = ("revision", "status", "count", "maximum", "gave_up", "problem")
         more = {name: data[name] for name in ("cores", "memory", "image") if data.get(name)}
         lacks = data.get("submitter") == "session" and data.get("session") is None
+        if data.get("adapts"):
+            more["adapts"] = tuple(data["adapts"])
         return cls(**{name: data[name] for name in plain}, workers=workers, lacks_session=lacks, **more)
 
     @property
     def has_ended(self) -> bool:
         return self.status not in ("pending", "running")
+
+    @property
+    def most(self) -> int | None:
+        """So many workers may be wanted unless somebody scales or adapts anew; None: any number."""
+        if self.adapts is None:
+            return self.count
+        return min((bound for bound in (self.adapts[1], self.maximum) if bound is not None), default=None)
+
+    @property
+    def decided(self) -> str:
+        """Who has decided on the count, in a few words."""
+        if self.adapts is None:
+            return f"the cluster is scaled to {self.count}"
+        low, high = self.adapts[0] or 0, self.most
+        between = f"between {low} and {high}" if high is not None else f"{low} or more"
+        return f"the load decides, {between}; it asks for {self.count} now"
 
     @property
     def running(self) -> int:
@@ -96,3 +118,16 @@ def worker_count(value: object, name: str = "n") -> int:
     if number < 0:
         raise InvalidRequestError(f"{name} must not be negative, got {number}.")
     return number
+
+
+def check_seconds(timeout: object) -> None:
+    """Check a time to wait; None: no limit.
+
+    Raises
+    ------
+    InvalidRequestError
+    """
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not float(timeout) >= 0:
+        raise InvalidRequestError(f"timeout must be a number of seconds, not negative, got {timeout!r}.")

@@ -10,7 +10,8 @@ from typing import Any
 from dask_gateway import GatewayCluster
 
 from htcdaskgateway.client.adapting import Adapting
-from htcdaskgateway.client.report import WorkersReport, worker_count
+from htcdaskgateway.client.errors import ClusterFailedError
+from htcdaskgateway.client.report import WorkersReport, check_seconds, worker_count
 from htcdaskgateway.client.running import SECONDS
 from htcdaskgateway.client.running_checks import RunningChecks
 from htcdaskgateway.client.submitter import Submitter
@@ -20,6 +21,7 @@ from htcdaskgateway.client.worker_watch import WorkerWatch
 from htcdaskgateway.errors import InvalidRequestError, LimitError
 
 AGAIN_SECONDS = 10.0  # that the gateway may take to hear of this session again
+ENDED = ("closing", "closed", "failed")  # dask-gateway's words, of a cluster object
 
 
 class Sized(GatewayCluster):
@@ -36,6 +38,8 @@ class Sized(GatewayCluster):
         ------
         InvalidRequestError
             ``n`` is no number of workers.
+        ClusterFailedError
+            The cluster has ended.
         LimitError
             The site allows fewer.
         CredentialError
@@ -47,6 +51,7 @@ class Sized(GatewayCluster):
         return self.gateway.sync(self._scale, worker_count(n), **kwargs)
 
     async def _scale(self, n: int) -> None:
+        self._check_open()
         await self._check_more(n)
         await self.gateway._scale_cluster(self.name, n)
         if self._watch is not None and n > 0:
@@ -61,9 +66,7 @@ class Sized(GatewayCluster):
         ------
         InvalidRequestError
             A bound is no number of workers, or the minimum is above the maximum.
-        LimitError
-            The site allows fewer.
-        CredentialError
+        ClusterFailedError, LimitError, CredentialError
             As for `scale`.
         """
         bounds = self._bounds(minimum, maximum)
@@ -79,11 +82,22 @@ class Sized(GatewayCluster):
         return low, high
 
     async def _adapt(self, minimum: int | None, maximum: int | None, active: bool) -> None:
+        self._check_open()
         no_limit = maximum is None and active
         await self._check_more(max(minimum or 0, maximum or 0), grows=no_limit)
         await self.gateway._adapt_cluster(self.name, minimum=minimum, maximum=maximum, active=active)
         if self._watch is not None and active:
             self._watch.start()
+
+    def _check_open(self) -> None:
+        """See whether this object can still ask for anything; what others have done, only the gateway knows.
+
+        Raises
+        ------
+        ClusterFailedError
+        """
+        if self.status in ENDED:
+            raise ClusterFailedError(str(self.name), f"its status here is {self.status}")
 
     async def _check_more(self, asked: int, grows: bool = False) -> None:
         """See whether there may be so many, or with ``grows`` whatever number, and can be submitted."""
@@ -91,6 +105,8 @@ class Sized(GatewayCluster):
             report = await self.report()
         except InvalidRequestError:  # no gateway of ours: it has its own answer to a number too high
             return
+        if report.has_ended:
+            raise ClusterFailedError(str(self.name), report.problem or f"its status is {report.status}")
         if report.maximum is not None and asked > report.maximum:
             raise LimitError(asked, report.maximum)
         if self._submitter is not None:
@@ -111,22 +127,27 @@ class Sized(GatewayCluster):
         ----------
         n_workers : int
         timeout : float, optional
-            Seconds to wait. Without it, waits as long as the workers can still come.
+            Seconds to wait. Without it, waits as long as the workers can still come; where the load
+            decides (`adapt`), that is until it asks for them.
         on_change : callable, optional
             Called with each new report, in place of what a notebook or a terminal would show.
 
         Raises
         ------
+        InvalidRequestError
+            ``n_workers`` is no number of workers, or ``timeout`` no number of seconds.
         ClusterFailedError
             The cluster has ended.
         WorkersMissingError
-            The time is over, or the gateway has given up; says what the missing ones wait for: of those
-            that are idle, how many slots match, of the others HTCondor's reason.
+            The time is over, the gateway has given up, or the cluster is scaled to fewer; says what the
+            missing ones wait for: of those that are idle, how many slots match, of the others HTCondor's
+            reason.
         VersionMismatchError
             They have come and cannot work with this notebook, whose calls would wait for ever. With
             ``check_versions="warn"`` a warning.
         """
         n = worker_count(n_workers)
+        check_seconds(timeout)
         if on_change is not None:
             return self.gateway.sync(self._wait_for_workers, n, timeout, on_change)
         return self.gateway.sync(self._wait_and_show, n, timeout, Progress(str(self.name), n))
@@ -141,6 +162,7 @@ class Sized(GatewayCluster):
         self, n_workers: int, timeout: float | None, on_change: Callable[[WorkersReport], None] | None
     ) -> None:
         start = time.monotonic()
+        self._check_open()
         if self._watch is not None:
             self._watch.end()  # they are compared below
         try:

@@ -45,7 +45,8 @@ async def wait_for_running(
             raise ClusterFailedError(str(cluster.name), report.problem or f"its status is {report.status}")
         seconds = time.monotonic() - start
         left = None if timeout is None else timeout - seconds
-        if report.gave_up or report.count < n_workers or (left is not None and left <= 0):
+        never = report.most is not None and report.most < n_workers
+        if report.gave_up or never or (left is not None and left <= 0):
             raise await _missing(cluster, report, n_workers, seconds)
         try:
             report = await asyncio.wait_for(cluster.report(report.revision), left)
@@ -81,14 +82,22 @@ async def wait_for_connected(cluster: HTCGatewayCluster, n_workers: int, timeout
 async def _missing(
     cluster: HTCGatewayCluster, report: WorkersReport, n_workers: int, seconds: float
 ) -> WorkersMissingError:
-    why = report.why
-    if not why and report.count < n_workers:
-        why = f"the cluster is scaled to {report.count}"
+    too_few = report.count < n_workers
+    why = report.decided if too_few else report.why
     slots: Found | None = None
     if any(worker.state is WorkerState.IDLE for worker in report.workers):
         slots = await _slots(cluster)
     told = reasons(report, slots)
-    return WorkersMissingError(n_workers, report.running, seconds, why, report.states, told)
+    remedy = more_wanted(report, n_workers) if too_few else ""
+    return WorkersMissingError(n_workers, report.running, seconds, why, report.states, told, remedy)
+
+
+def more_wanted(report: WorkersReport, n_workers: int) -> str:
+    """Say how to ask for so many. Pure."""
+    if report.maximum is not None and n_workers > report.maximum:
+        return f"The site allows {report.maximum} workers in one cluster: wait for at most so many."
+    always = "" if report.adapts is None else ", whatever the load is"
+    return f"cluster.scale({n_workers}) asks for them{always}."
 
 
 async def _slots(cluster: HTCGatewayCluster) -> Found:

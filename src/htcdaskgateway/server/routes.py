@@ -66,6 +66,7 @@ async def get_workers(request: web.Request) -> web.Response:
             "session": backend.sessions.about(cluster),
             "status": cluster.model_status.name.lower(),
             "count": cluster.count,
+            "adapts": cluster.state.get("adapts"),
             "maximum": cluster.config.get("cluster_max_workers"),
             "gave_up": backend.store.given_up(cluster),
             "problem": backend.problem(cluster),

@@ -58,6 +58,7 @@ class Scaling:
             before = cluster.count
             self.store.try_again(cluster)
             await _tell(cluster, msg, tell)  # first: it retires every worker above its count
+            self._remember(cluster, msg)
             if msg["op"] == "scale":
                 await self._follow_count(cluster, msg["count"])
                 try:
@@ -71,6 +72,14 @@ class Scaling:
                     await self._follow_count(cluster, before)
                     raise PublicException(in_one_line(error)) from error
         self.keepers.kick(cluster)
+
+    def _remember(self, cluster: Cluster, msg: Mapping[str, Any]) -> None:
+        """Who decides on the count: the scheduler alone knows, and tells nobody."""
+        adapts = msg["op"] == "adapt" and msg.get("active", True)
+        bounds = [msg.get("minimum"), msg.get("maximum")] if adapts else None
+        if cluster.state.get("adapts") != bounds:
+            self.store.db.update_cluster(cluster, state={**cluster.state, "adapts": bounds})
+            self.store.watch(cluster).touch()
 
     async def _follow_count(self, cluster: Cluster, count: int) -> None:
         """Wait for the heartbeat that has this count: the scheduler's word is the only one that counts."""

@@ -97,7 +97,8 @@ def judge(facts: Facts, job: ObservedJob | None, now: float, limits: Limits) -> 
     if not facts.job_id:
         return Verdict(Do.ADOPT)
     if job.status is JobStatus.HELD:
-        return Verdict(Do.FAIL, f"held: [{job.hold_code}/{job.hold_subcode}] {job.hold_reason}")
+        words = job.hold_reason.strip() or "HTCondor gives no reason"
+        return Verdict(Do.FAIL, f"held: [{job.hold_code}/{job.hold_subcode}] {words}")
     if job.status is JobStatus.COMPLETED:
         return Verdict(Do.FINISH if facts.close_expected else Do.GONE)
     waited = now - job.since

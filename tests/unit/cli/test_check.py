@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dask.config
@@ -14,12 +15,13 @@ from click.testing import CliRunner
 from rich.console import Console
 from tests.unit.client.conftest import Answers, MakeImage, answers, client, make_image
 
-from htcdaskgateway.cli import check_probes
+from htcdaskgateway.cli import check_local
 from htcdaskgateway.cli.check_probes import PARTS, bounded
 from htcdaskgateway.cli.check_show import CheckShow
 from htcdaskgateway.cli.check_verdicts import (
     Finding,
     Level,
+    as_information,
     is_well,
     of_apptainer,
     of_credential,
@@ -27,6 +29,7 @@ from htcdaskgateway.cli.check_verdicts import (
     of_image,
     of_image_root,
     of_sandbox,
+    of_silence,
     of_slots,
 )
 from htcdaskgateway.cli.group import htcdask
@@ -188,7 +191,7 @@ def test_one_part_that_hangs_does_not_hang_the_others(
         time.sleep(20)  # as CVMFS can
         return 0
 
-    monkeypatch.setattr(check_probes, "count_entries", hang)
+    monkeypatch.setattr(check_local, "count_entries", hang)
     start = time.monotonic()
     code, told = checked(answers, "--seconds", "3")
     assert time.monotonic() - start < 10
@@ -235,7 +238,8 @@ def test_a_gateway_that_does_not_answer_or_does_not_know_you(answers: Answers) -
     code, told = checked(answers)
     assert code == 1
     assert told["authentication"]["text"].endswith("did not accept your credentials.")
-    assert {one["level"] for part, one in told.items() if part in PARTS[2:]} == {"unused"}
+    assert tuple(told) == PARTS
+    assert {told[part]["level"] for part in ("HTCondor", "slots", "image", "sandbox")} == {"unused"}
 
 
 def test_a_gateway_of_somebody_else(answers: Answers) -> None:
@@ -246,12 +250,68 @@ def test_a_gateway_of_somebody_else(answers: Answers) -> None:
     assert told["gateway"]["text"].endswith("is no HTCDaskGateway.")
 
 
+def told_of(*arguments: str) -> dict[str, dict[str, Any]]:
+    """Look at everything where it has failed."""
+    ran = CliRunner().invoke(htcdask, ["check", "--json", *arguments])
+    assert ran.exit_code == 1
+    told = json.loads(ran.stdout)
+    assert not told["well"]
+    return {one["part"]: one for one in told["checks"]}
+
+
 def test_no_address() -> None:
     with dask.config.set({"gateway.address": None}):
-        ran = CliRunner().invoke(htcdask, ["check"])
-    assert ran.exit_code == 1
-    assert "Error: There is no gateway to ask" in ran.output
-    assert "--address=URL" in ran.output
+        told = told_of()
+        shown = CliRunner().invoke(htcdask, ["check"])
+    assert tuple(told) == PARTS
+    assert [part for part, one in told.items() if one["level"] == "failure"] == ["gateway"]
+    assert told["gateway"]["text"].startswith("There is no gateway to ask")
+    assert "--address=URL" in told["gateway"]["remedy"]
+    assert shown.exit_code == 1
+    assert "FAILURE  gateway         There is no gateway to ask" in shown.output
+
+
+def test_no_way_to_authenticate(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JUPYTERHUB_API_TOKEN", raising=False)
+    ready(answers)
+    with dask.config.set({"gateway.auth.type": "jupyterhub", "gateway.auth.kwargs": {}}):
+        told = told_of("--address", answers.url)
+    assert [part for part, one in told.items() if one["level"] == "failure"] == ["authentication"]
+    assert told["gateway"]["level"] == "ok"
+    assert "export JUPYTERHUB_API_TOKEN=…" in told["authentication"]["remedy"]
+
+
+def test_what_is_here_is_told_where_nobody_says_what_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images/registry").mkdir(parents=True)
+    (tmp_path / "token").write_text("no token")
+    (tmp_path / "token").chmod(0o600)
+    (tmp_path / "none").mkdir()
+    monkeypatch.setenv("BEARER_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "none/x509"))
+    settings = {"htcdaskgateway.image-root": str(tmp_path / "images"), "htcdaskgateway.apptainer": "/no/such"}
+    with dask.config.set(settings):
+        told = told_of("--address", "http://127.0.0.1:9")
+    levels = {part: told[part]["level"] for part in ("X.509 proxy", "bearer token", "CVMFS", "Apptainer")}
+    assert levels == {
+        "X.509 proxy": "warning", "bearer token": "warning", "CVMFS": "ok", "Apptainer": "warning",
+    }  # fmt: skip
+    assert str(tmp_path / "none/x509") in told["X.509 proxy"]["text"]
+    assert [part for part, one in told.items() if one["level"] == "failure"] == ["gateway"]
+    for variable in ("BEARER_TOKEN_FILE", "X509_USER_PROXY"):
+        monkeypatch.delenv(variable)
+    missing = as_information(of_credential(TOKEN, Rule(), MISSING, NOW))
+    assert (missing.level, missing.text) == (
+        UNUSED, "there is no bearer token; the gateway would say whether one is needed",
+    )  # fmt: skip
+    hung = as_information(of_silence("CVMFS", 15))
+    assert (hung.level, hung.text) == (WARNING, "no answer within 15 s")
+
+
+@pytest.mark.parametrize(("seconds", "more"), [(0.1, 60), (15, 60), (100, 400)])
+def test_who_waited_in_vain_is_told_how_to_wait_longer(seconds: float, more: int) -> None:
+    assert of_silence("slots", seconds).remedy == f"`htcdask check --seconds {more}` waits longer."
 
 
 Render = Callable[[list[Finding]], str]

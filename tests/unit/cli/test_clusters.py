@@ -10,14 +10,15 @@ from click.testing import CliRunner
 from rich.console import Console
 from tests.unit.client.conftest import Answers, answers
 
+from htcdaskgateway.cli import change
 from htcdaskgateway.cli.gateway import pick
 from htcdaskgateway.cli.group import COMMANDS, htcdask
 from htcdaskgateway.cli.views_show import ViewsShow
 from htcdaskgateway.client.report import WorkersReport
-from htcdaskgateway.client.views.model import look
+from htcdaskgateway.client.views.model import ClusterView, look
 from htcdaskgateway.condor.need import Need
 from htcdaskgateway.condor.slots import SlotMatch
-from htcdaskgateway.errors import InvalidRequestError
+from htcdaskgateway.errors import HTCDaskError, InvalidRequestError, LimitError
 from htcdaskgateway.records import WorkerRecord, WorkerState
 
 __all__ = ["answers"]
@@ -157,27 +158,42 @@ def test_help_fits_a_screen(name: str) -> None:
     ran = CliRunner().invoke(htcdask, [name, "--help"], terminal_width=80)
     lines = ran.output.splitlines()
     assert ran.exit_code == 0
-    assert len(lines) <= 40
+    assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(shell: str) -> None:
-    ran = CliRunner().invoke(htcdask, ["completion", shell])
-    assert ran.exit_code == 0
-    assert "_HTCDASK_COMPLETE" in ran.output
+def changed(monkeypatch: pytest.MonkeyPatch, error: HTCDaskError | None = None) -> None:
+    """Clusters change without a gateway."""
+
+    async def scale(address: str | None, cluster: str, n: int, wait: float | None) -> ClusterView:
+        if error:
+            raise error
+        return look(NAME, WorkersReport(1, "running", n, 9, False, "", (RUNS,)), NOW)
+
+    async def stop(address: str | None, meant: tuple[str, ...], every: bool) -> list[str]:
+        return [NAME] if every else list(meant)
+
+    monkeypatch.setattr(change, "scale_cluster", scale)
+    monkeypatch.setattr(change, "stop_clusters", stop)
 
 
-def completed(line: str, **environ: str) -> str:
-    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
-    environment = {"_HTCDASK_COMPLETE": "bash_complete", **words, **environ}
-    ran = CliRunner().invoke(htcdask, prog_name="htcdask", env=environment)
-    return str(ran.output)
+def test_changes_for_people_and_programs(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed(monkeypatch)
+    assert run(answers, "scale", "01", "2").output == f"Cluster {NAME} is scaled to 2 workers: 1 running.\n"
+    told = json.loads(run(answers, "scale", "01", "1", "--json").output)
+    assert (told["name"], told["wanted"], told["running"]) == (NAME, 1, 1)
+    listed = look(NAME, WorkersReport(1, "running", 1, 9, False, "", (RUNS,)), NOW).to_json()
+    assert set(told) == set(listed)  # as `clusters --json` has it
+    assert run(answers, "shutdown", "--all").output == f"Cluster {NAME} is shut down.\n"
+    assert json.loads(run(answers, "shutdown", "--all", "--json").output) == {"shut_down": [NAME]}
 
 
-def test_what_is_completed(answers: Answers) -> None:
-    assert "plain,scale" in completed("htcdask sc")
-    assert "plain,--tail" in completed("htcdask logs --ta")
+def test_what_to_do_is_said_for_a_shell(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed(monkeypatch, LimitError(10000, 200))
+    ran = run(answers, "scale", "01", "10000", "--json")
+    assert ran.exit_code == 1
+    assert ran.output.endswith("\nAsk for at most 200: `htcdask scale 01 200`.\n")
     serve(answers, NAME)
-    assert completed(f"htcdask workers --address {answers.url} 01") == f"plain,{NAME}\n"
-    assert completed("htcdask workers --address http://127.0.0.1:9 01").strip() == ""
+    failed = WorkerRecord("w5" * 16, WorkerState.FAILED, "12.4", "ap", reason="it ended", since=NOW)
+    answers.more[f"/api/v1/clusters/{NAME}/workers"][1]["workers"] = [failed.to_json()]
+    assert f"`htcdask logs {NAME[:8]} w5w5w5w5` shows what it wrote." in run(answers, "workers").output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import dask.config
@@ -22,8 +23,8 @@ export DASK_GATEWAY__ADDRESS=https://dask.example.org"""
 
 
 def configured(**values: Any) -> dask.config.set:
-    keys = ("address", "public-address", "proxy-address")
-    return dask.config.set({f"gateway.{key}": values.get(key.replace("-", "_")) for key in keys})
+    keys = ("address", "public-address", "proxy-address", "http-client.proxy")
+    return dask.config.set({f"gateway.{key}": values.get(re.sub("[-.]", "_", key)) for key in keys})
 
 
 @pytest.mark.parametrize("address", [None, ""])
@@ -58,6 +59,10 @@ WRONG = [
     ({"address": HERE, "proxy_address": "{"}, "gateway.proxy-address is no address: "),
     ({"address": HERE, "proxy_address": "{}"}, "gateway.proxy-address is no address: "),
     ({"address": HERE, "proxy_address": "{A.b}"}, "gateway.proxy-address is no address: "),
+    (
+        {"address": HERE, "http_client_proxy": "http://{HOST}:3128"},
+        "gateway.http-client.proxy names the environment variable HOST, which is not set.",
+    ),
     ({"address": 8000}, "The address of a gateway is text, not 8000."),
     ({"address": "http://{A}:x"}, "'http://a:x' is no address: Port could not be cast to integer value"),
 ]

@@ -6,7 +6,7 @@ import pytest
 from tests.support.session_gateway import CLUSTER, SessionGateway
 
 from htcdaskgateway import HTCGateway
-from htcdaskgateway.client.answers import is_the_gateways
+from htcdaskgateway.client.answers import is_the_gateways, remedy
 from htcdaskgateway.errors import GatewayUnreachableError, InvalidRequestError
 
 OWN = [
@@ -30,6 +30,27 @@ ANOTHERS = [
     (422, "Unprocessable"),
     (422, '{"message": "no"}'),
 ]
+
+
+LIST = "gateway.list_clusters() lists the clusters that there are."
+OPTIONS = "gateway.cluster_options() shows the options and their limits."
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("Cluster zz not found", LIST),
+        ("worker_memory must be <= 8.000000, got 10000.0", OPTIONS),
+        ("worker_cores must be an integer, got 1.5", OPTIONS),
+        ("worker_memory must be a number, got 'x'", OPTIONS),
+        ("Unknown fields ['nonsense']", OPTIONS),
+        ("'huge' is not a valid option for size", OPTIONS),
+        ("Image 'a/b:1' is not in CVMFS. Use the nearest name.", ""),  # has one
+        ("404: Not Found", ""),
+    ],
+)
+def test_what_to_do_about_a_refusal(words: str, expected: str) -> None:
+    assert remedy(words) == expected
 
 
 @pytest.mark.parametrize(("status", "text"), OWN)
@@ -59,5 +80,6 @@ async def test_no_other_program_says_what_there_is(text: str) -> None:
             with pytest.raises(InvalidRequestError) as refused:
                 await client._workers(CLUSTER)
             assert refused.value.sentence == f"Cluster {CLUSTER} not found"
+            assert refused.value.remedy == LIST
     finally:
         await server.stop()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from htcdaskgateway.client.report import WorkersReport, worker_count
+from htcdaskgateway.client.report import WorkersReport, check_seconds, worker_count
 from htcdaskgateway.errors import InvalidRequestError
 from htcdaskgateway.records import WorkerRecord, WorkerState
 
@@ -59,6 +59,35 @@ def test_an_answer_of_a_newer_gateway_is_understood() -> None:
     assert parsed.workers == (WorkerRecord("w", WorkerState.IDLE, job_id="1.0"),)
     assert parsed.maximum == 9
     assert not parsed.has_ended
+
+
+@pytest.mark.parametrize(
+    ("adapts", "count", "maximum", "most", "decided"),
+    [
+        (None, 2, 9, 2, "the cluster is scaled to 2"),
+        ([0, 3], 0, 9, 3, "the load decides, between 0 and 3; it asks for 0 now"),
+        ([2, None], 2, 9, 9, "the load decides, between 2 and 9; it asks for 2 now"),
+        ([None, 30], 1, 9, 9, "the load decides, between 0 and 9; it asks for 1 now"),
+        ([None, None], 1, None, None, "the load decides, 0 or more; it asks for 1 now"),
+    ],
+)
+def test_who_decides_how_many_there_are(
+    adapts: list[int | None] | None, count: int, maximum: int | None, most: int | None, decided: str
+) -> None:
+    data = {"revision": 4, "status": "running", "gave_up": False, "problem": "", "workers": []}
+    told = WorkersReport.from_json({**data, "count": count, "maximum": maximum, "adapts": adapts})
+    assert (told.most, told.decided) == (most, decided)
+
+
+@pytest.mark.parametrize("timeout", [None, 0, 0.5, 10])
+def test_times_to_wait(timeout: float | None) -> None:
+    check_seconds(timeout)
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.1, float("nan"), True, "10"])
+def test_no_times_to_wait(timeout: object) -> None:
+    with pytest.raises(InvalidRequestError, match="timeout must be a number of seconds, not negative, got"):
+        check_seconds(timeout)
 
 
 @pytest.mark.parametrize(

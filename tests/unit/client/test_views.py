@@ -101,6 +101,12 @@ def test_what_the_gateway_says_of_the_cluster_comes_first_and_giving_up_says_how
     assert ended.text == "The scheduler ended."
 
 
+def test_as_json_each_thing_stands_once() -> None:
+    told = look("c", report(workers("idle")), NOW, None, Surroundings("http://d", "/s", "dask 1")).to_json()
+    assert (told["dashboard"], told["sandbox"], told["versions"]) == ("http://d", "/s", "dask 1")
+    assert "around" not in told
+
+
 def test_many_kinds_of_failures_are_few_lines() -> None:
     records = tuple(
         WorkerRecord(f"w{n}", WorkerState.FAILED, reason=f"reason {n}", since=NOW + n) for n in range(50)

@@ -208,6 +208,22 @@ def test_it_ends_with_the_cluster(made: Made, how: str) -> None:
     widget.scale.disabled = False
     widget.scale.click()
     assert "gateway.connect(name)" in widget.message.value
+    assert widget.scale.disabled
+    assert widget.adapt.disabled
+
+
+def test_what_fails_as_the_cluster_ends_leaves_the_controls_off(made: Made) -> None:
+    cluster, widget = made
+    cluster.may_end.clear()
+    cluster.error = RuntimeError("it has ended")
+    widget.scale.click()
+    cluster.gateway.told.append(report("running", status="failed"))
+    shows(widget, "failed")
+    cluster.may_end.set()
+    eventually("the error", lambda: "it has ended" in widget.message.value, 5)
+    time.sleep(0.1)
+    assert widget.scale.disabled
+    assert widget.adapt.disabled
 
 
 def test_neither_widget_nor_feed_keep_the_cluster_alive() -> None:

@@ -120,7 +120,9 @@ async def test_scaling_starts_it_and_waiting_for_workers_ends_it() -> None:
 
     watch = SimpleNamespace(start=lambda: calls.append("start"), end=lambda: calls.append("end"))
     gateway = SimpleNamespace(_scale_cluster=done, _adapt_cluster=done, _site=site)
-    cluster: Any = SimpleNamespace(_watch=watch, gateway=gateway, name="c7", _check_more=done, report=refuse)
+    cluster: Any = SimpleNamespace(
+        _watch=watch, gateway=gateway, name="c7", _check_open=str, _check_more=done, report=refuse
+    )
     await HTCGatewayCluster._scale(cluster, 0)
     await HTCGatewayCluster._adapt(cluster, None, None, active=False)
     assert calls == []

@@ -107,6 +107,19 @@ async def test_what_to_adapt_to_is_for_the_scheduler_alone(stage: Stage) -> None
     assert (len(stage.told), stage.kicks, stage.scene.schedd.submits) == (1, 1, [])
 
 
+async def test_who_decides_on_the_count_is_remembered_beyond_this_process(stage: Stage) -> None:
+    async def adapts(**msg: Any) -> object:
+        before = stage.scene.store.watch(stage.cluster).revision
+        await stage.request(msg)
+        assert stage.scene.store.watch(stage.cluster).revision > before
+        return stage.cluster.state["adapts"]
+
+    assert await adapts(op="adapt", minimum=1, maximum=None, active=True) == [1, None]
+    assert await adapts(op="scale", count=1) is None
+    assert await adapts(op="adapt", maximum=3) == [None, 3]
+    assert await adapts(op="adapt", active=False) is None
+
+
 def over_quota(stage: Stage) -> None:
     stage.scene.schedd.refuse = "over quota"
 

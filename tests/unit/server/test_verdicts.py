@@ -90,6 +90,7 @@ def test_judge(known: Facts, found: ObservedJob | None, expected: Do) -> None:
     ("known", "found", "reason"),
     [
         (facts(), HELD, "held: [13/2] no such file"),
+        (facts(), replace(HELD, hold_reason=" "), "held: [13/2] HTCondor gives no reason"),
         (
             facts(),
             job(JobStatus.RUNNING, 700),

@@ -18,7 +18,7 @@ from htcdaskgateway.client.running import scheduler_column
 from htcdaskgateway.client.slot_match import Found, slot_match
 from htcdaskgateway.client.views.model import ClusterView, Surroundings, look
 from htcdaskgateway.errors import HTCDaskError, InvalidRequestError
-from htcdaskgateway.records import WorkerState
+from htcdaskgateway.records import WorkerRecord, WorkerState
 from htcdaskgateway.versions import MUST_AGREE, Column, VersionTable, versions_here
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class Feed:
     def slots(self) -> Found | None:
         """What was found out of slots for idle jobs."""
         return self._slots[1] if self._slots else None
+
+    @property
+    def workers(self) -> tuple[WorkerRecord, ...]:
+        """The workers as they were last heard of."""
+        return self._report.workers if self._report else ()
 
     @property
     def view(self) -> ClusterView:

@@ -106,7 +106,8 @@ class ClusterView:
 
     def to_json(self) -> dict[str, Any]:
         told = asdict(self)
-        return {**told, **told.pop("around"), "reasons": [reason.to_json() for reason in self.reasons]}
+        around = told.pop("around")
+        return {**told, **around, "reasons": [reason.to_json() for reason in self.reasons]}
 
 
 def look(

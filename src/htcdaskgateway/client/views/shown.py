@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dask_gateway import GatewayCluster
@@ -13,6 +14,7 @@ from htcdaskgateway.client.views.feed import UNANSWERED, Feed
 from htcdaskgateway.client.views.html import html
 from htcdaskgateway.client.views.model import ClusterView, look
 from htcdaskgateway.client.views.text import text
+from htcdaskgateway.records import WorkerRecord, WorkerState
 
 if TYPE_CHECKING:
     from htcdaskgateway.client.cluster import HTCGatewayCluster
@@ -39,6 +41,17 @@ class Shown(GatewayCluster):
         live = {} if box is None else box._repr_mimebundle_()
         # The text and the HTML are for saved notebooks, and for who has no widgets.
         display({**live, "text/plain": text(view), "text/html": html(view)}, raw=True, **kwargs)
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        """For ``rich.print(cluster)``: what ``htcdask workers`` shows."""
+        from htcdaskgateway.client.views.table import lines_of, parts
+
+        if self._is_ours:
+            view, workers = self._look()
+            listed = [worker for worker in workers if worker.state is not WorkerState.FINISHED]
+            yield from parts(view, listed, lines_of(console))
+        else:
+            yield repr(self)
 
     def _repr_html_(self) -> str:
         return html(self._look_now()) if self._is_ours else str(super()._repr_html_())
@@ -68,15 +81,19 @@ class Shown(GatewayCluster):
         return self._feed
 
     def _look_now(self) -> ClusterView:
+        return self._look()[0]
+
+    def _look(self) -> tuple[ClusterView, tuple[WorkerRecord, ...]]:
         """Ask the gateway, if it answers quickly; else the last news. Never fails."""
-        last = self._news.view
+        last = self._news.view, self._news.workers
         if self.asynchronous or self.status != "running":
             return last
         try:
             report = self.gateway.sync(asyncio.wait_for, self._me.report(), NEWS_SECONDS)
         except UNANSWERED:
             return last
-        return look(last.name, report, time.time(), self._news.slots, last.around)
+        name, around = last[0].name, last[0].around
+        return look(name, report, time.time(), self._news.slots, around), report.workers
 
     def _end_views(self) -> None:
         """There will be no more news; call it in the event loop."""

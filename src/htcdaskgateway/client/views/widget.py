@@ -53,7 +53,7 @@ class ClusterWidget:
                 self.message,
             ]
         )
-        self._news = False
+        self._news = self._is_over = False
         self.scale.on_click(self._on_scale)
         self.adapt.on_click(self._on_adapt)
         feed.listen(self._show)
@@ -66,6 +66,7 @@ class ClusterWidget:
             self.maximum.value = max(self.maximum.value, view.wanted)
         self.status.value = html(view) + error_html(trouble)
         if view.is_over:
+            self._is_over = True
             self._enable(False)
 
     def _on_scale(self, _: object) -> None:
@@ -110,4 +111,4 @@ class ClusterWidget:
 
     def _enable(self, on: bool) -> None:
         for button in (self.scale, self.adapt):
-            button.disabled = not on
+            button.disabled = not on or self._is_over
