@@ -204,7 +204,7 @@ def test_output_that_cannot_be_written(root: Path, options: list[str]) -> None:
 HANGS = """
 import threading
 from htcdaskgateway.images import survey
-survey.read_image = lambda path: threading.Event().wait(60)
+survey.read_image = lambda path, **options: threading.Event().wait(60)
 found = survey.survey([(None, "/image")] * 20)
 import signal
 main = threading.main_thread().ident

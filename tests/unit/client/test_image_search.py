@@ -107,24 +107,24 @@ async def test_what_was_found_before_a_file_system_hung_is_kept(
 ) -> None:
     def hangs(images: Iterable[tuple[ImageReference, Path]], *, command: str) -> Iterator[Finding]:
         yield from survey(images, command=command)
-        time.sleep(3)
+        time.sleep(60)
 
     make_image("me/worker:2")
     monkeypatch.setattr(image_search, "survey", hangs)
     monkeypatch.setattr(image_search, "GRACE", -14.0)
     start = time.monotonic()
     assert await alternatives(choice) == ("Of this name, these fit this notebook:", '  image="me/worker:2"')
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 30
 
 
 async def test_a_listing_that_hangs(
     choice: Choice, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_search, "GRACE", -14.7)
-    monkeypatch.setattr(ImageCatalogue, "tags", lambda *_: time.sleep(3))
+    monkeypatch.setattr(ImageCatalogue, "tags", lambda *_: time.sleep(60))
     start = time.monotonic()
     assert await alternatives(choice) == (f"Other images of this name could not be read in time. {LISTED}",)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 30
 
 
 def test_without_an_image_there_is_nothing_to_search() -> None:

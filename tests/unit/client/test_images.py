@@ -375,11 +375,11 @@ def test_a_file_system_that_hangs(
 ) -> None:
     make_image("me/worker:1")
     monkeypatch.setattr(images, "READ_SECONDS", 0.3)
-    monkeypatch.setattr(ImageCatalogue, "find", lambda *_: time.sleep(3))
+    monkeypatch.setattr(ImageCatalogue, "find", lambda *_: time.sleep(60))
     start = time.monotonic()
     with pytest.raises(ImageUnusableError, match=r"could not be read within 0\.3 s") as caught:
         client.submit(image="me/worker:1")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 30
     assert 'check_versions="off"' in str(caught.value)
     assert answers.submitted == []
 

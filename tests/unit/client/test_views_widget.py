@@ -121,9 +121,7 @@ def test_the_controls_leave_the_kernel_alone_and_do_what_they_say(made: Made) ->
     cluster, widget = made
     cluster.may_end.clear()
     widget.workers.value = 5
-    start = time.monotonic()
-    widget.scale.click()
-    assert time.monotonic() - start < 1
+    widget.scale.click()  # returns, though what it does may not end
     assert widget.scale.disabled
     assert widget.adapt.disabled
     cluster.may_end.set()

@@ -238,12 +238,9 @@ def test_few_calls_however_much_there_is(tmp_path: Path) -> None:
 def test_the_second_look_is_short_and_lists_nothing(image: Path) -> None:
     first = read_image(image, MUST)
     with watched() as watch:
-        start = time.perf_counter()
         assert read_image(image, MUST) == first
-        seconds = time.perf_counter() - start
     assert watch.calls["scandir"] == watch.calls["read"] == 0
     assert watch.looks <= 30
-    assert seconds < 0.01  # the benchmark says how much less
 
 
 def edit(path: Path, text: str) -> None:
