@@ -43,7 +43,7 @@ async def sweep_schedulers(site: HTCondorSettings, store: WorkerStore, launcher:
         except HTCDaskError as error:
             site.log.warning("What schedulers have left is removed later. %s", error)
         except (ValueError, LookupError, TypeError) as error:  # no answer of whom it asks
-            site.log.warning("What schedulers have left is removed later: %r", error)
+            site.log.warning("What schedulers have left is removed later: %r", error, exc_info=True)
         await asyncio.sleep(site.db_cleanup_period)
 
 

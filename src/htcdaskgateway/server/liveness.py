@@ -46,7 +46,7 @@ class Liveness:
         try:
             reason = await self.launcher.failure(cluster.username, cluster.state)
         except TROUBLE as error:
-            self.log.warning("Cluster %s could not be checked: %s", cluster.name, error)
+            self._say("Cluster %s could not be checked: %s", cluster, error)
             return
         if reason:
             self.fail(cluster, reason)
@@ -69,9 +69,13 @@ class Liveness:
         try:
             reason = f"{reason} {await self.launcher.delay(cluster.username, cluster.state)}".strip()
         except TROUBLE as error:
-            self.log.warning("What delays cluster %s is not known: %s", cluster.name, error)
+            self._say("What delays cluster %s is not known: %s", cluster, error)
         if cluster.status == JobStatus.SUBMITTED:
             self.fail(cluster, reason)
+
+    def _say(self, words: str, cluster: Cluster, error: Exception) -> None:
+        """Log it; what may be a mistake of a launcher's with where it happened."""
+        self.log.warning(words, cluster.name, error, exc_info=not isinstance(error, (HTCDaskError, OSError)))
 
     def fail(self, cluster: Cluster, reason: str) -> None:
         """Let a cluster end as failed, unless it ends already."""
